@@ -1,0 +1,80 @@
+"""A brief: the buyer's question. Which workloads, how much of them, under which constraints."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.schema.base import (
+    Document,
+    Evidence,
+    Fact,
+    Name,
+    NonNegative,
+    Positive,
+    Spec,
+    Text,
+    Tier,
+)
+
+
+class DemandOverride(Spec):
+    """The buyer's own demand; what is not given stays as the workload declares it."""
+
+    requests_per_month: Positive | None = None
+    growth_per_year: Annotated[float, Field(ge=-0.9, le=10)] | None = None
+    peak_factor: Annotated[float, Field(ge=1)] | None = None
+    residency: tuple[Name, ...] | None = None
+    tiers: tuple[Tier, ...] | None = None
+
+
+class BriefWorkload(Spec):
+    """One workload of the question."""
+
+    workload: Name
+    demand: DemandOverride = DemandOverride()
+
+
+class Constraints(Spec):
+    """What every choice must respect, beyond the workloads' own demand.
+
+    An empty `tiers` or `residency` adds nothing to what the workloads say.
+    """
+
+    tiers: tuple[Tier, ...] = ()
+    residency: tuple[Name, ...] = ()
+    max_price_age_days: Annotated[int, Field(gt=0)] = 365
+    minimum_evidence: Evidence = "measured"
+
+
+class Economics(Spec):
+    """The money side: all inputs, none hidden.
+
+    `utilisation_max` is the share of the measured throughput at the SLO that peak-hour planning may
+    use. `electricity_usd_per_kwh` and `pue` (facility power / IT power) matter for purchased targets.
+    """
+
+    horizon_years: Positive = 3.0
+    discount_rate: Annotated[float, Field(ge=0, le=1)] = 0.08
+    utilisation_max: Annotated[float, Field(gt=0, le=1)] = 0.7
+    electricity_usd_per_kwh: Fact
+    pue: Fact
+    staff_usd_per_year: NonNegative = 0.0
+
+
+class Brief(Document):
+    """A declared question (`reports/briefs/NAME.yaml`). `as_of` is the day it is asked for.
+
+    Nothing in a decision depends on the day it is computed: ages of prices count from `as_of`.
+    """
+
+    name: Name
+    title: Text
+    description: Text
+    as_of: date
+    workloads: Annotated[tuple[BriefWorkload, ...], Field(min_length=1)]
+    targets: tuple[Name, ...] = ()
+    constraints: Constraints = Constraints()
+    economics: Economics

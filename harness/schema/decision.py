@@ -1,0 +1,133 @@
+"""A decision: the mapper's answer to a brief, with the evidence and the reason for every target."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from harness.schema.base import Document, Evidence, Name, Spec, Text, Tier
+from harness.schema.brief import Brief
+from harness.schema.record import Digest, Ulid
+from harness.schema.workload import Demand
+
+
+class Interval(Spec):
+    """A figure with its 95 % interval where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Rejection(Spec):
+    """Why a target is not chosen: a named rule with the number, the limit and the margin.
+
+    `margin` is (limit - number) / limit in the direction that hurts: negative means by how much of
+    the limit the target misses. None where the rule is not about a number.
+    """
+
+    rule: Literal[
+        "not_measured",
+        "failed",
+        "unsupported",
+        "invalid",
+        "evidence",
+        "quality",
+        "slo",
+        "residency",
+        "tier",
+        "price",
+        "price_age",
+        "cost",
+    ]
+    text: Text
+    number: float | None = None
+    limit: float | None = None
+    margin: float | None = None
+    unit: str | None = None
+    remedy: str | None = None
+
+
+class Option(Spec):
+    """A target that can serve the workload: what it costs and how that is known."""
+
+    target: Name
+    title: Text
+    tier: Tier
+    region: Text
+    evidence: Evidence
+    record: Ulid
+    scenario: Text
+    slo_state: Literal["met", "unproven"]
+    verdict: Literal["valid", "noisy"]
+    verdict_reasons: tuple[str, ...]
+    throughput: Interval
+    throughput_unit: Text
+    replicas: int
+    utilisation: float
+    cost_per_year_usd: float
+    cost_per_unit_usd: Interval
+    cost_per_unit_full_usd: Interval
+    cost_unit: Text
+    energy_j_per_request: Interval | None
+    energy_boundary: str | None
+    energy_reason: str | None
+    price_source: Text
+    price_date: date
+    rejection: Rejection | None = None
+
+
+class TargetOutcome(Spec):
+    """One row of the feasibility matrix: feasible, or the rules that speak against the target."""
+
+    target: Name
+    title: Text
+    feasible: bool
+    rejections: tuple[Rejection, ...]
+    records: tuple[Ulid, ...] = ()
+
+
+class WorkloadDecision(Spec):
+    """The answer for one workload. `choice` is None when no target is feasible.
+
+    `options` are ordered, cheapest per unit first; `clear` is False when the cost intervals of the
+    choice and the runner-up overlap: then the figures do not separate them.
+    """
+
+    workload: Name
+    title: Text
+    demand: Demand
+    peak_rate: float
+    choice: Option | None
+    runner_up: Option | None
+    clear: bool | None
+    reason: Text
+    options: tuple[Option, ...]
+    outcomes: tuple[TargetOutcome, ...]
+
+
+class Assumption(Spec):
+    """An input that the answer rests on, with where it comes from."""
+
+    name: Text
+    value: Text
+    source: Text
+
+
+class RecordReference(Spec):
+    """A record that the decision was made from, pinned by the hash of its `record.json`."""
+
+    id: Ulid
+    label: Text
+    sha256: Digest
+
+
+class Decision(Document):
+    """The mapper's answer to a brief. Same records, same brief: same bytes."""
+
+    brief: Brief
+    harness_version: str
+    workloads: tuple[WorkloadDecision, ...]
+    assumptions: tuple[Assumption, ...]
+    records: tuple[RecordReference, ...]
+    warnings: tuple[str, ...]

@@ -1,0 +1,224 @@
+"""A record: what one measured cell leaves behind. Immutable; every number says how it is known."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.schema.base import Document, Evidence, Name, NonNegative, Spec, Text
+from harness.schema.target import Target
+from harness.schema.workload import Scenario, SloLimit, Workload
+
+ProfileName = Literal["quick", "standard", "rigorous"]
+Status = Literal["ok", "failed", "unsupported"]
+FailureKind = Literal[
+    "exception",
+    "crash",
+    "exit",
+    "hang",
+    "out_of_memory",
+    "no_result",
+    "output_flood",
+    "prerequisite",
+    "unsupported",
+]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Ulid = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+
+
+class Metric(Spec):
+    """A figure with its 95 % interval. `value` is None exactly when `reason` says why.
+
+    `low` or `high` is None where the sample supports no finite bound on that side.
+    """
+
+    unit: Text
+    better: Literal["lower", "higher"]
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: Annotated[int, Field(ge=0)]
+    method: Text
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> Self:
+        if (self.value is None) != (self.reason is not None):
+            raise ValueError("a metric without a value needs a reason, and only then")
+        return self
+
+
+class SloCheck(Spec):
+    """A promise held against what was measured.
+
+    met: the upper bound is within the limit. missed: the value is above it. unproven: the value is
+    within the limit, its upper bound is not, or the sample supports no upper bound.
+    """
+
+    limit: SloLimit
+    value_s: float | None
+    high_s: float | None
+    state: Literal["met", "missed", "unproven"]
+
+
+class Histogram(Spec):
+    """Counts in logarithmic buckets: bucket k holds values in [growth^k, growth^(k+1)) seconds."""
+
+    growth: float = 1.01
+    counts: tuple[tuple[int, int], ...]
+
+
+class EnergyReading(Spec):
+    """Joules over a window, or None with the reason and what the user can do about it.
+
+    `uncertainty` is relative, at 95 %, and `parts` names its sources. `covers` lists the components
+    that the joules belong to, so that overlapping readings are never added.
+    """
+
+    meter: Name
+    joules: NonNegative | None
+    duration_s: NonNegative
+    boundary: Literal["chip", "package", "dram", "module", "node", "wall"] | None
+    covers: tuple[str, ...] = ()
+    provenance: Literal["counter", "sampled", "external", "modelled"] | None
+    uncertainty: NonNegative | None = None
+    parts: dict[str, float] = Field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    reason: str | None = None
+    remedy: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.joules is None:
+            if not self.reason:
+                raise ValueError("an energy reading without joules needs a reason")
+        elif self.boundary is None or self.provenance is None or self.uncertainty is None:
+            raise ValueError("joules need a boundary, a provenance and an uncertainty")
+        return self
+
+
+class Point(Spec):
+    """One operating point: the figures at one load. Closed scenarios have exactly one."""
+
+    load: float | None
+    requested_rate: float | None
+    duration_s: NonNegative
+    requests: Annotated[int, Field(ge=0)]
+    failed: Annotated[int, Field(ge=0)]
+    metrics: dict[str, Metric]
+    slo: tuple[SloCheck, ...]
+    slo_state: Literal["met", "missed", "unproven", "not_applicable"]
+    latency: Histogram
+    energy: tuple[EnergyReading, ...]
+
+
+class QualityCheck(Spec):
+    """One figure of the quality gate, its limit, and whether it held."""
+
+    gate: Text
+    metric: Text
+    value: float | None
+    limit: float
+    better: Literal["lower", "higher"]
+    passed: bool
+    reason: str | None = None
+
+
+class Reason(Spec):
+    """Why a record is not simply valid: a code from docs/validity.md, with number and limit."""
+
+    code: Name
+    text: Text
+    value: float | None = None
+    limit: float | None = None
+
+
+class Verdict(Spec):
+    """Whether the figures can be used: valid, noisy (usable, marked everywhere), or invalid."""
+
+    state: Literal["valid", "noisy", "invalid"]
+    reasons: tuple[Reason, ...] = ()
+
+
+class EnvironmentField(Spec):
+    """A fact of the machine: a value, or why there is none."""
+
+    value: str | int | float | None
+    unavailable: str | None = None
+
+
+class Failure(Spec):
+    """How a cell ended without figures."""
+
+    kind: FailureKind
+    message: Text
+    detail: str | None = None
+    hint: str | None = None
+
+
+class Cell(Spec):
+    """What was measured: the identity that resuming, history and comparison go by.
+
+    `id` is the hash of all that follows it; `repeat` tells repetitions of the same cell apart.
+    """
+
+    id: CellId
+    workload: Name
+    workload_version: int
+    workload_hash: Digest
+    target: Name
+    target_hash: Digest
+    scenario: Scenario
+    profile: ProfileName
+    seed: int
+    repeat: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def label(self) -> str:
+        """The cell's short name, as in `llm-chat@cpu-torch/server`."""
+        return f"{self.workload}@{self.target}/{self.scenario.kind}"
+
+
+class Record(Document):
+    """One cell's record (`results/runs/YYYY/MM/DD/ULID/record.json`)."""
+
+    id: Ulid
+    run: Ulid
+    cell: Cell
+    workload: Workload
+    target: Target
+    evidence: Evidence
+    status: Status
+    failure: Failure | None
+    started_at: datetime
+    ended_at: datetime
+    phases_s: dict[str, float]
+    session: dict[str, object]
+    points: tuple[Point, ...]
+    headline: int | None
+    quality: tuple[QualityCheck, ...]
+    verdict: Verdict
+    environment: dict[str, EnvironmentField]
+    harness_version: str
+    files: dict[str, Digest]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.status == "ok") != (self.failure is None):
+            raise ValueError("a record that is not ok needs a failure, and only then")
+        if self.headline is not None and not 0 <= self.headline < len(self.points):
+            raise ValueError("'headline' names no point")
+        return self
+
+    @property
+    def quality_passed(self) -> bool:
+        """True if the quality gate was evaluated and every check of it held."""
+        return bool(self.quality) and all(check.passed for check in self.quality)
+
+    @property
+    def headline_point(self) -> Point | None:
+        """The point that stands for the record: for `server` the highest load within the SLO."""
+        return None if self.headline is None else self.points[self.headline]

@@ -1,0 +1,100 @@
+"""A target: what a workload runs on, ready to be priced. Chip x count + runtime + site + price."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.schema.base import Document, Fact, Name, NonNegative, Positive, Share, Spec, Text, Tier
+
+Scalar = bool | int | float | str
+
+
+class Hardware(Spec):
+    """The chip and what is known of it. Every number carries its source and date.
+
+    With `detect: true` the facts are read off this machine when the target runs, and kept in the
+    record; facts written here win over detected ones. Peaks are dense, never with sparsity.
+    """
+
+    chip: Text
+    vendor: Text
+    kind: Literal["cpu", "gpu", "npu", "asic", "fpga"]
+    count: Annotated[int, Field(gt=0)] = 1
+    detect: bool = False
+    memory_gb: Fact | None = None
+    bandwidth_gb_per_s: Fact | None = None
+    bf16_dense_tflops: Fact | None = None
+    fp32_tflops: Fact | None = None
+    int8_dense_tops: Fact | None = None
+    tdp_w: Fact | None = None
+
+
+class Runtime(Spec):
+    """The software: an adapter by name, its precision, the device it drives, and its options."""
+
+    adapter: Name
+    precision: Literal["fp32", "bf16", "fp16", "int8", "int4"] = "fp32"
+    device: Literal["cpu", "cuda", "remote", "other"] = "cpu"
+    options: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class Site(Spec):
+    """Where the target would stand: its tier, and the jurisdiction that its data falls under."""
+
+    tier: Tier
+    region: Text
+    jurisdiction: Name
+
+
+class Price(Spec):
+    """What one sale unit (the chips of this target) costs, with source and date.
+
+    Rent: `usd_per_hour`. Purchase: `purchase_usd` with its life and residual value.
+    """
+
+    kind: Literal["rent", "purchase"]
+    sale_unit: Text
+    usd_per_hour: Positive | None = None
+    purchase_usd: Positive | None = None
+    life_years: Positive | None = None
+    residual_share: Share = 0.0
+    maintenance_share_per_year: Share = 0.0
+    colocation_usd_per_kw_month: NonNegative = 0.0
+    source: Text
+    date: date
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = {"rent": ("usd_per_hour",), "purchase": ("purchase_usd", "life_years")}[self.kind]
+        for name in needed:
+            if getattr(self, name) is None:
+                raise ValueError(f"a {self.kind} price needs '{name}'")
+        only_purchase = {
+            "purchase_usd",
+            "life_years",
+            "residual_share",
+            "maintenance_share_per_year",
+            "colocation_usd_per_kw_month",
+        }
+        wrong = self.model_fields_set & (
+            only_purchase if self.kind == "rent" else {"usd_per_hour"}
+        )
+        if wrong:
+            raise ValueError(f"a {self.kind} price has no '{min(wrong)}'")
+        return self
+
+
+class Target(Document):
+    """A declared target (`targets/NAME.yaml`)."""
+
+    name: Name
+    title: Text
+    description: Text
+    hardware: Hardware
+    runtime: Runtime
+    site: Site
+    price: Price | None = None
+    owner: Text | None = None
