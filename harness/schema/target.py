@@ -72,18 +72,20 @@ class Price(Spec):
         for name in needed:
             if getattr(self, name) is None:
                 raise ValueError(f"a {self.kind} price needs '{name}'")
-        only_purchase = {
-            "purchase_usd",
-            "life_years",
-            "residual_share",
-            "maintenance_share_per_year",
-            "colocation_usd_per_kw_month",
-        }
-        wrong = self.model_fields_set & (
-            only_purchase if self.kind == "rent" else {"usd_per_hour"}
+        foreign = (
+            (
+                "purchase_usd",
+                "life_years",
+                "residual_share",
+                "maintenance_share_per_year",
+                "colocation_usd_per_kw_month",
+            )
+            if self.kind == "rent"
+            else ("usd_per_hour",)
         )
-        if wrong:
-            raise ValueError(f"a {self.kind} price has no '{min(wrong)}'")
+        for name in foreign:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"a {self.kind} price has no '{name}'")
         return self
 
 

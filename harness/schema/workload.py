@@ -44,12 +44,12 @@ class Distribution(Spec):
             "uniform": ("minimum", "maximum"),
             "lognormal": ("mean", "sigma", "minimum", "maximum"),
         }[self.kind]
-        allowed = {*needed, "kind"}
         for name in needed:
             if getattr(self, name) is None:
                 raise ValueError(f"a {self.kind} distribution needs '{name}'")
-        for name in self.model_fields_set - allowed:
-            raise ValueError(f"a {self.kind} distribution has no '{name}'")
+        for name in ("value", "mean", "sigma", "minimum", "maximum"):
+            if name not in needed and getattr(self, name) is not None:
+                raise ValueError(f"a {self.kind} distribution has no '{name}'")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError("'minimum' is above 'maximum'")
         return self
