@@ -52,8 +52,9 @@ class Constraints(Spec):
 class Economics(Spec):
     """The money side: all inputs, none hidden.
 
-    `utilisation_max` is the share of the measured throughput at the SLO that peak-hour planning may
-    use. `electricity_usd_per_kwh` and `pue` (facility power / IT power) matter for purchased targets.
+    `utilisation_max` is the share of the measured throughput at the SLO that planning for the peak
+    hour may use. `electricity_usd_per_kwh` and `pue` (facility power / IT power) matter for
+    purchased targets.
     """
 
     horizon_years: Positive = 3.0

@@ -32,7 +32,8 @@ Ulid = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 class Metric(Spec):
     """A figure with its 95 % interval. `value` is None exactly when `reason` says why.
 
-    `low` or `high` is None where the sample supports no finite bound on that side.
+    `low` or `high` is None where the sample supports no finite bound on that side. `n_eff` is the
+    number of independent samples that the `n` correlated ones are worth.
     """
 
     unit: Text
@@ -41,6 +42,7 @@ class Metric(Spec):
     low: float | None = None
     high: float | None = None
     n: Annotated[int, Field(ge=0)]
+    n_eff: NonNegative | None = None
     method: Text
     reason: str | None = None
 

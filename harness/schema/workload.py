@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from harness.schema.base import (
     Document,
     Name,
-    NonNegative,
     Percentile,
     Positive,
     ScenarioKind,
@@ -27,7 +26,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class Distribution(Spec):
     """Lengths in tokens: fixed, uniform or lognormal, cut to [minimum, maximum] where given.
 
-    `mean` and `sigma` of the lognormal are the mean in tokens and the standard deviation of the log.
+    Of the lognormal, `mean` is the mean in tokens and `sigma` the standard deviation of the log.
     """
 
     kind: Literal["fixed", "uniform", "lognormal"]
@@ -236,8 +235,8 @@ class FraudQuality(Spec):
 class ReferenceAgreement(Spec):
     """Agreement of the workload's own model with its fp32 reference on `requests` of the inputs.
 
-    The mean Kullback-Leibler divergence KL(reference || target) in nats per output position. It says
-    that the target computes this model, not that the model is good.
+    The mean Kullback-Leibler divergence KL(reference || target) in nats per output position. It
+    says that the target computes this model, not that the model is good.
     """
 
     kind: Literal["reference_agreement"]
