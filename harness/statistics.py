@@ -26,9 +26,9 @@ def binomial_tail(n: int, p: float) -> NDArray[np.float64]:
     k = np.arange(n + 1)
     log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, n + 1)))))
     log_choose = log_factorial[n] - log_factorial[k] - log_factorial[n - k]
-    return np.minimum(
-        np.cumsum(np.exp(log_choose + k * math.log(p) + (n - k) * math.log1p(-p))), 1.0
-    )
+    mass: NDArray[np.float64] = np.exp(log_choose + k * math.log(p) + (n - k) * math.log1p(-p))
+    below: NDArray[np.float64] = np.minimum(mass.cumsum(), 1.0)
+    return below
 
 
 def interval_ranks(n: int, q: float, confidence: float = CONFIDENCE) -> tuple[int, int | None]:
@@ -73,8 +73,8 @@ def percentile(
 
     The value is the order statistic of rank floor(n q) + 1, without interpolation (as MLPerf's
     LoadGen). The interval uses the effective sample size of the indicator "above the percentile",
-    so that correlated samples widen it. Where the sample supports no finite upper bound the metric has
-    no value: a percentile beyond the sample is a guess.
+    so that correlated samples widen it. Where the sample supports no finite upper bound the metric
+    has no value: a percentile beyond the sample is a guess.
     """
     n = values.size
     method = "order statistics, effective sample size"

@@ -1,9 +1,11 @@
 """Makes documents for tests: whole, valid, and changed by keyword."""
 
+import hashlib
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from harness.schema import Brief, Record, Target, Workload, content_hash
+from harness.schema import Brief, Record, Target, Workload, canonical_json, content_hash
 from harness.schema.record import (
     Cell,
     EnergyReading,
@@ -16,6 +18,7 @@ from harness.schema.record import (
     SloCheck,
     Verdict,
 )
+from harness.store import Stored
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -279,3 +282,9 @@ def make_record(
     }
     tree.update(changes)
     return Record(**tree)
+
+
+def make_stored(record: Record) -> Stored:
+    """Return `record` as the store hands it out; its folder does not exist."""
+    digest = hashlib.sha256(canonical_json(record).encode()).hexdigest()
+    return Stored(record, Path("nowhere") / record.id, digest)

@@ -1,1 +1,1 @@
-""""""
+"""Runtimes behind one contract: see `harness.adapters.base`."""

@@ -8,89 +8,49 @@ report its own times. A runtime that simply computes needs one function: see `Bl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.models.model import Model
+from harness.models.requests import (
+    Output,
+    Request,
+    RowRequest,
+    ScoreSpeechRequest,
+    ScoreTextRequest,
+    SpeechRequest,
+    TextRequest,
+)
 from harness.schema.target import Target
+
+__all__ = [
+    "API_VERSION",
+    "Adapter",
+    "BlockingSession",
+    "Model",
+    "Output",
+    "Query",
+    "Request",
+    "RowRequest",
+    "ScoreSpeechRequest",
+    "ScoreTextRequest",
+    "Session",
+    "SpeechRequest",
+    "Target",
+    "TextRequest",
+]
 
 API_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class TextRequest:
-    """Generate exactly `max_new_tokens` tokens, greedy, after `prompt` (int64 token ids [length]).
-
-    Greedy means the lowest id among the largest logits. Stream each token by `query.tokens`.
-    """
-
-    prompt: NDArray[np.int64]
-    max_new_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechRequest:
-    """Transcribe log-mel `features` (float32 [bands, frames]) into exactly `max_new_tokens` tokens.
-
-    Decoding is greedy and starts from `prefix` (int64 token ids [length], at least one).
-    `audio_s` is the length of the audio in seconds.
-    """
-
-    features: NDArray[np.float32]
-    prefix: NDArray[np.int64]
-    max_new_tokens: int
-    audio_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class RowRequest:
-    """Score one row of `features` (float32 [features])."""
-
-    features: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreTextRequest:
-    """Return the logits after each of `tokens` (int64 [length]): for quality, never timed."""
-
-    tokens: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreSpeechRequest:
-    """Return the logits after each of `tokens`, given log-mel `features`: for quality, never timed."""
-
-    features: NDArray[np.float32]
-    tokens: NDArray[np.int64]
-
-
-Request = TextRequest | SpeechRequest | RowRequest | ScoreTextRequest | ScoreSpeechRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What came back: generated `tokens`, a `score` in [0, 1], or `logits` (float32 [length, vocab]).
-
-    Which one is set follows from the request.
-    """
-
-    tokens: Sequence[int] = ()
-    score: float | None = None
-    logits: NDArray[np.float32] | None = None
-
-
 class Query(Protocol):
-    """A batch of requests on its way; made by the harness. Methods may be called from any thread."""
+    """A batch of requests on its way, made by the harness. Any thread may call its methods."""
 
     @property
     def requests(self) -> Sequence[Request]:
         """The requests, 1 to the session's `max_batch`, all of one type."""
 
     def tokens(self, index: int, count: int) -> None:
-        """Say that `count` output tokens of request `index` are there. The first call: first token."""
+        """Say that `count` more tokens of request `index` exist; first call, first token."""
 
     def done(self, index: int, output: Output) -> None:
         """Say that request `index` has its whole output."""
@@ -118,7 +78,7 @@ class Session(Protocol):
 
 
 class Adapter(Protocol):
-    """Opens models on a runtime. Made without arguments; cheap to make; imports its runtime late."""
+    """Opens models on a runtime. Made without arguments, cheaply; imports its runtime late."""
 
     api_version: ClassVar[int]
 

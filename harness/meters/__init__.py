@@ -1,1 +1,1 @@
-""""""
+"""Sources of energy readings behind one contract: see `harness.meters.base`."""

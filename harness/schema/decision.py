@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.schema.base import Document, Evidence, Name, Spec, Text, Tier
 from harness.schema.brief import Brief
-from harness.schema.record import Digest, Ulid
+from harness.schema.record import Digest, SloCheck, Ulid
 from harness.schema.workload import Demand
 
 
@@ -48,8 +48,21 @@ class Rejection(Spec):
     remedy: str | None = None
 
 
+class CostLine(Spec):
+    """One line of the yearly cost of a fleet; None where it is unknown, with why in `basis`."""
+
+    name: Literal["rent", "capital", "maintenance", "colocation", "energy", "staff"]
+    usd_per_year: float | None
+    basis: Text
+
+
 class Option(Spec):
-    """A target that can serve the workload: what it costs and how that is known."""
+    """A target that can serve the workload: what it costs and how that is known.
+
+    `load` is the share of the back-to-back rate at which `throughput` was measured. The cost is
+    that of the first year at the buyer's demand, the sum of `cost_lines`; `cost_per_unit_full_usd`
+    is the same fleet at 100 % of its throughput. `warnings` say what the figures leave out.
+    """
 
     target: Name
     title: Text
@@ -74,11 +87,21 @@ class Option(Spec):
     energy_reason: str | None
     price_source: Text
     price_date: date
+    load: float | None = None
+    slo: tuple[SloCheck, ...] = ()
+    cost_lines: tuple[CostLine, ...] = ()
+    cost_per_audio_hour_usd: Interval | None = None
+    replicas_at_horizon: int | None = None
+    warnings: tuple[str, ...] = ()
     rejection: Rejection | None = None
 
 
 class TargetOutcome(Spec):
-    """One row of the feasibility matrix: feasible, or the rules that speak against the target."""
+    """One row of the feasibility matrix: feasible, or the rules that speak against the target.
+
+    A feasible target that is not the choice has the rule why not: `cost`, or `slo` where the choice
+    meets what it leaves unproven. `records` are those that the outcome and its figures rest on.
+    """
 
     target: Name
     title: Text
@@ -90,14 +113,17 @@ class TargetOutcome(Spec):
 class WorkloadDecision(Spec):
     """The answer for one workload. `choice` is None when no target is feasible.
 
-    `options` are ordered, cheapest per unit first; `clear` is False when the cost intervals of the
-    choice and the runner-up overlap: then the figures do not separate them.
+    `options` are ordered: those that meet the SLO before the unproven ones, then cheapest per unit
+    first; `clear` is False when the cost intervals of the choice and the runner-up overlap: then
+    the figures do not separate them. `peak_rate` is the busiest hour of the first year, `mean_rate`
+    the mean over it, both in requests/s.
     """
 
     workload: Name
     title: Text
     demand: Demand
     peak_rate: float
+    mean_rate: float | None = None
     choice: Option | None
     runner_up: Option | None
     clear: bool | None

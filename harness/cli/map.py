@@ -1,0 +1,171 @@
+"""`harness map`: a brief and the records to the target to buy for each workload, and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness import units
+from harness.cli.options import catalog_option, json_option, results_option
+from harness.cli.output import echo, echo_json, table
+from harness.errors import SpecError, StoreError
+
+if TYPE_CHECKING:
+    from harness.catalog import Catalog
+    from harness.schema import Target
+    from harness.schema.decision import Decision, Interval, Option, Rejection, WorkloadDecision
+
+
+@click.command("map")
+@click.argument("brief")
+@results_option
+@catalog_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Write the decision as JSON; - is standard output.",
+)
+@json_option
+def command(
+    brief: str, results: Path, catalog: Path | None, output: Path | None, as_json: bool
+) -> None:
+    """Answer BRIEF (a name or a YAML file) from the records.
+
+    For each workload: the target to take, the runner-up, the cost, and for every other target the
+    rule that speaks against it. Exit status 1 if a workload has no target that can serve it.
+    """
+    decision = answer(brief, results, catalog)
+    for problem in decision.warnings:
+        echo(f"warning: {problem}", err=True)
+    if as_json or str(output) == "-":
+        echo_json(decision.model_dump(mode="json"))
+    else:
+        for each in decision.workloads:
+            echo("\n".join(_text(each)))
+            echo()
+    if output is not None and str(output) != "-":
+        _write(decision, output)
+    if not as_json and str(output) != "-":
+        if output is not None:
+            echo(f"decision in {output}")
+        echo(f"next: harness report {brief}")
+    if any(each.choice is None for each in decision.workloads):
+        sys.exit(1)
+
+
+def answer(brief_name: str, results: Path, catalog: Path | None) -> Decision:
+    """Return the decision for a brief (name or YAML file) from the records under `results`.
+
+    Records and targets that cannot be read become warnings of the decision; a target that the brief
+    names, and the brief itself, must be readable: SpecError.
+    """
+    from harness.catalog import Catalog
+    from harness.mapper import decide
+    from harness.store import Store
+
+    found = Catalog.find(catalog)
+    brief = found.brief(brief_name)
+    workloads = [found.workload(row.workload) for row in brief.workloads]
+    problems: list[str] = []
+    if brief.targets:
+        targets = [found.target(name) for name in brief.targets]
+    else:
+        targets, problems = _targets(found)
+    store = Store(results)
+    records = list(store.records())
+    return decide(brief, workloads, targets, records, problems=[*problems, *store.problems])
+
+
+def _targets(catalog: Catalog) -> tuple[list[Target], list[str]]:
+    """Return the catalog's targets, and what is wrong with those that cannot be read."""
+    targets, problems = [], []
+    for entry in catalog.targets():
+        try:
+            targets.append(catalog.target(entry.name))
+        except SpecError as error:
+            problems.append(f"target {entry.name}: {error.message}")
+    return targets, problems
+
+
+def _write(decision: Decision, path: Path) -> None:
+    text = json.dumps(decision.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _text(answer: WorkloadDecision) -> list[str]:
+    """Return the answer for one workload: the reason, the options, the targets ruled out."""
+    lines = [f"{answer.workload}: {answer.title}", f"  {answer.reason}"]
+    peak = units.rate(answer.peak_rate, "requests/s")
+    lines.append(f"  demand: {peak} in the busiest hour of the first year")
+    if answer.clear is False:
+        lines.append("  not clear: the figures do not separate the choice from the runner-up")
+    if answer.options:
+        header = [
+            "",
+            "target",
+            f"per {answer.options[0].cost_unit}",
+            "at full load",
+            "a year",
+            "units",
+            "SLO",
+            "energy per request",
+            "evidence",
+        ]
+        rows = [_row(place, option) for place, option in enumerate(answer.options)]
+        lines += ["", *_indented(table(rows, header=header))]
+    ruled_out = [
+        [outcome.target, rejection.rule, _with_remedy(rejection)]
+        for outcome in answer.outcomes
+        if not outcome.feasible
+        for rejection in outcome.rejections
+    ]
+    if ruled_out:
+        header = ["ruled out", "rule", "why, and what may change it"]
+        lines += ["", *_indented(table(ruled_out, header=header))]
+    return lines
+
+
+def _with_remedy(rejection: Rejection) -> str:
+    return f"{rejection.text} -> {rejection.remedy}" if rejection.remedy else rejection.text
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]
+
+
+def _row(place: int, option: Option) -> list[str]:
+    from harness.mapper.choice import cost_text, unknown_lines
+    from harness.mapper.operating import tightest
+
+    check = tightest(option.slo)
+    year = units.usd(option.cost_per_year_usd)
+    if missing := unknown_lines(option):
+        year += f" without {missing}"
+    return [
+        {0: "choice", 1: "runner-up"}.get(place, ""),
+        option.target,
+        cost_text(option.cost_per_unit_usd),
+        cost_text(option.cost_per_unit_full_usd),
+        year,
+        str(option.replicas),
+        f"{option.slo_state}: p{check.limit.percentile:g} {check.limit.metric} "
+        f"{units.seconds(check.value_s)} of {units.seconds(check.limit.limit_s)}",
+        _energy(option.energy_j_per_request, option.energy_boundary),
+        option.evidence if option.verdict == "valid" else f"{option.evidence}, {option.verdict}",
+    ]
+
+
+def _energy(figure: Interval | None, boundary: str | None) -> str:
+    if figure is None:
+        return units.NOT_MEASURED
+    return f"{units.interval(figure.value, figure.low, figure.high, 'J')} {boundary}"

@@ -1,0 +1,57 @@
+"""`harness plan`: what `harness run` would measure, what it would skip and why, and how long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness import units
+from harness.catalog import Catalog
+from harness.cli.options import catalog_option, json_option
+from harness.cli.output import echo, echo_json, table
+from harness.cli.run import plan_of, selection
+from harness.execute.ledger import Options
+
+
+@click.command("plan")
+@selection
+@catalog_option
+@json_option
+def command(
+    workloads: tuple[str, ...],
+    targets: tuple[str, ...],
+    scenarios: tuple[str, ...],
+    profile: str,
+    seed: int,
+    catalog: Path | None,
+    as_json: bool,
+) -> None:
+    """Show which cells would run here, in order, and which are skipped and why."""
+    options = Options(workloads, targets, scenarios, profile, seed)
+    cells = plan_of(Catalog.find(catalog), options)
+    if as_json:
+        echo_json(
+            [
+                {
+                    "cell": planned.cell.id,
+                    "workload": planned.cell.workload,
+                    "target": planned.cell.target,
+                    "scenario": planned.cell.scenario.kind,
+                    "skip": planned.skip,
+                    "estimate_s": planned.estimate_s,
+                }
+                for planned in cells
+            ]
+        )
+        return
+    rows = [
+        [str(number), planned.cell.label, units.duration(planned.estimate_s)]
+        for number, planned in enumerate((c for c in cells if c.skip is None), 1)
+    ]
+    if rows:
+        echo(table(rows, header=["#", "cell", "about"]))
+    for target, reason in sorted({(c.target.name, c.skip) for c in cells if c.skip}):
+        echo(f"skipped {target}: {reason}")
+    total = sum(c.estimate_s for c in cells if c.skip is None)
+    echo(f"{len(rows)} cells, about {units.duration(total)}" if rows else "nothing would run here")

@@ -1,0 +1,199 @@
+"""`harness run`: measure workloads on targets; `harness plan` shows what it would do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from harness import hardware, units
+from harness.catalog import Catalog
+from harness.cli.options import catalog_option, results_option
+from harness.cli.output import echo
+from harness.errors import SpecError, StoreError
+from harness.execute.ledger import Ledger, Options, latest_unfinished
+from harness.execute.run import run_plan
+from harness.measure.profile import PROFILES
+from harness.plan import Planned, make_plan
+from harness.schema.record import ProfileName
+from harness.store import Store, Stored, new_ulid
+
+SCENARIOS = ("single_stream", "offline", "server")
+
+
+def selection(function: Any) -> Any:  # noqa: ANN401  click's decorators are untyped in this sense
+    """Add the options that say what to run, shared by `run` and `plan`."""
+    for option in reversed(
+        (
+            click.option(
+                "-w", "--workload", "workloads", multiple=True, help="Workload; repeatable."
+            ),
+            click.option("-t", "--target", "targets", multiple=True, help="Target; repeatable."),
+            click.option(
+                "-s",
+                "--scenario",
+                "scenarios",
+                multiple=True,
+                type=click.Choice(SCENARIOS),
+                help="Scenario; repeatable.  [default: all that the workload declares]",
+            ),
+            click.option(
+                "--profile",
+                type=click.Choice(sorted(PROFILES)),
+                default="quick",
+                show_default=True,
+                help="How long to measure: a minute, minutes, or tens of minutes a cell.",
+            ),
+            click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def plan_of(catalog: Catalog, options: Options) -> list[Planned]:
+    """Return the plan for `options`; empty selections mean everything in the catalog.
+
+    Raises SpecError for a name that is not there and for a file that is broken.
+    """
+    workloads = options.workloads or tuple(entry.name for entry in catalog.workloads())
+    targets = options.targets or tuple(entry.name for entry in catalog.targets())
+    return make_plan(
+        [(catalog.workload(name), catalog.data_folder(name)) for name in workloads],
+        [catalog.target(name) for name in targets],
+        hardware.detect(),
+        profile=cast(ProfileName, options.profile),
+        seed=options.seed,
+        scenarios=options.scenarios,
+    )
+
+
+def cache_folder() -> Path:
+    """Return where built models are kept: $HARNESS_CACHE, else the user's cache folder."""
+    if folder := os.environ.get("HARNESS_CACHE"):
+        return Path(folder)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "accelerator-harness"
+
+
+class Lines:
+    """Shows a run on stderr, one line per cell; on a terminal the running cell's phase as well."""
+
+    def __init__(self, plan: list[Planned]) -> None:
+        self._left_s = sum(p.estimate_s for p in plan if p.skip is None)
+        self._terminal = sys.stderr.isatty()
+        self._head = ""
+        self._note = ""
+
+    def start(self, number: int, total: int, planned: Planned) -> None:
+        """Show what begins and how long the rest will take."""
+        self._head = f"[{number}/{total}] {planned.cell.label}"
+        self._note = ""
+        left = units.duration(max(self._left_s, 1.0))
+        if not self._terminal:
+            echo(f"{self._head}  (about {left} left)", err=True)
+        self._left_s -= planned.estimate_s
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show the phase that the cell is in and what it has found."""
+        if event.get("event") == "note":
+            self._note = str(event.get("text"))
+        if self._terminal and event.get("event") in ("phase", "note"):
+            text = f"{self._head}  {event.get('name', 'measure')}  {self._note}"
+            click.echo(f"\r\x1b[2K{text[:110]}", err=True, nl=False)
+
+    def end(self, planned: Planned, stored: Stored, spent_s: float) -> None:
+        """Show how the cell ended."""
+        record = stored.record
+        if record.failure is not None:
+            word = "unsupported" if record.status == "unsupported" else "FAILED"
+            text = f"{word}: {record.failure.kind}: {record.failure.message.splitlines()[0]}"
+        else:
+            gate = "" if record.quality_passed else ", quality gate missed"
+            text = f"{record.verdict.state}{gate}: {self._note}"
+        if self._terminal:
+            click.echo("\r\x1b[2K", err=True, nl=False)
+            echo(f"{self._head}  {text}  ({units.duration(spent_s)})", err=True)
+        else:
+            echo(f"    {text}  ({units.duration(spent_s)})", err=True)
+
+
+@click.command("run")
+@selection
+@click.option(
+    "--resume", is_flag=True, help="Go on with the last run that did not come to its end."
+)
+@catalog_option
+@results_option
+def command(
+    workloads: tuple[str, ...],
+    targets: tuple[str, ...],
+    scenarios: tuple[str, ...],
+    profile: str,
+    seed: int,
+    resume: bool,
+    catalog: Path | None,
+    results: Path,
+) -> None:
+    """Measure workloads on targets and keep a record of every cell.
+
+    Each cell (workload x target x scenario) runs in a process of its own. Ctrl-C keeps what is
+    measured; --resume goes on from there without repeating it. Without -w and -t everything in the
+    catalog runs; what this machine cannot run is skipped with its reason.
+    """
+    store = Store(results)
+    found = Catalog.find(catalog)
+    with store.lock():
+        if left := store.sweep():
+            echo(f"removed {len(left)} unfinished record(s) of a run that was killed", err=True)
+        if resume:
+            if workloads or targets or scenarios:
+                raise SpecError(
+                    "--resume runs what the interrupted run was asked for",
+                    hint="leave -w, -t and -s away",
+                )
+            ledger = latest_unfinished(results)
+            if ledger is None:
+                echo(f"nothing to resume in {results}: every run came to its end", err=True)
+                return
+            if ledger.mend():
+                echo(f"{ledger.path}: cut off a torn last line", err=True)
+            options = ledger.options()
+            plan = plan_of(found, options)
+        else:
+            options = Options(workloads, targets, scenarios, profile, seed)
+            plan = plan_of(found, options)
+            ledger = Ledger.begin(
+                results, new_ulid(), options, [p.cell.id for p in plan if p.skip is None]
+            )
+        for target, reason in sorted({(p.target.name, p.skip) for p in plan if p.skip}):
+            echo(f"skipped {target}: {reason}", err=True)
+        if all(p.skip for p in plan):
+            ledger.append("finish")
+            raise StoreError(
+                "nothing to run: every target is skipped on this machine",
+                hint="`harness doctor` says what works here",
+            )
+        try:
+            finished = run_plan(plan, store, ledger, cache_folder(), Lines(plan))
+        except KeyboardInterrupt:
+            echo("", err=True)
+            echo(f"interrupted; what is measured is in {results}", err=True)
+            echo("next: harness run --resume", err=True)
+            sys.exit(130)
+    for problem in store.problems:
+        echo(f"warning: {problem}", err=True)
+    records = [stored.record for stored in finished.stored]
+    failed = [r for r in records if r.status == "failed"]
+    words = [f"{len(records)} cells measured" if records else "no cell left to measure"]
+    if finished.already:
+        words.append(f"{finished.already} were there already")
+    if failed:
+        words.append(f"{len(failed)} failed")
+    echo(f"{', '.join(words)}; records in {results}")
+    echo("next: harness map demo; harness report demo")
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,139 @@
+"""Everything that an answer rests on beside the measurements, in words, with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness import units
+from harness.schema.brief import Brief, BriefWorkload
+from harness.schema.decision import Assumption, WorkloadDecision
+from harness.schema.target import Target
+from harness.schema.workload import Demand, Workload
+
+METHOD = (
+    ("year", "the first year from the brief's date on; its volume is the mean over the year"),
+    (
+        "peak",
+        "units are sized for the busiest hour of that year: at its end if the volume grows, at its "
+        "start if it shrinks",
+    ),
+    (
+        "replicas",
+        "the simple form: peak rate / (lower bound of the throughput at the SLO x the share that "
+        "may be used), rounded up; no queueing between units, no spare for failures",
+    ),
+    (
+        "throughput",
+        "that of the highest tested load of the 'server' scenario that keeps the SLO; what lies "
+        "between the tested loads is not credited",
+    ),
+    ("month", "a month is 730 hours, a year 8,760"),
+)
+"""What docs/mapper.md explains, as the assumptions of every decision."""
+
+
+def assumptions(
+    brief: Brief,
+    asked: Sequence[tuple[BriefWorkload, Workload, Demand]],
+    targets: Sequence[Target],
+    answers: Sequence[WorkloadDecision],
+) -> tuple[Assumption, ...]:
+    """Return the inputs of the brief, the demands, the prices of `targets` and the method."""
+    return (
+        *_of_brief(brief),
+        *(item for row in asked for item in _of_demand(brief, *row)),
+        *(item for target in targets for item in _of_price(target)),
+        *(item for answer in answers for item in _of_power(answer)),
+        *(Assumption(name=n, value=v, source="docs/mapper.md") for n, v in METHOD),
+    )
+
+
+def _of_brief(brief: Brief) -> list[Assumption]:
+    source = f"brief {brief.name}"
+    money, limits = brief.economics, brief.constraints
+    kwh, pue = money.electricity_usd_per_kwh, money.pue
+    rows = [
+        ("as of", brief.as_of.isoformat(), source),
+        ("horizon", f"{money.horizon_years:g} years", source),
+        ("discount rate", f"{units.percent(money.discount_rate)} a year", source),
+        (
+            "utilisation",
+            f"at most {units.percent(money.utilisation_max)} of the throughput at the SLO in the "
+            "peak hour",
+            source,
+        ),
+        ("electricity", f"{units.usd(kwh.value)} per kWh", f"{kwh.source}, {kwh.date.isoformat()}"),
+        ("PUE", units.number(pue.value), f"{pue.source}, {pue.date.isoformat()}"),
+        (
+            "staff",
+            f"{units.usd(money.staff_usd_per_year)} a year, shared equally by "
+            f"{len(brief.workloads)} workload{'s' if len(brief.workloads) > 1 else ''}",
+            source,
+        ),
+        ("price age", f"at most {limits.max_price_age_days} days", source),
+        ("evidence", f"{limits.minimum_evidence} or better", source),
+    ]
+    if limits.tiers:
+        rows.append(("tiers", ", ".join(limits.tiers), source))
+    if limits.residency:
+        rows.append(("residency", ", ".join(limits.residency), source))
+    return [Assumption(name=n, value=v, source=s) for n, v, s in rows]
+
+
+def _of_demand(
+    brief: Brief, row: BriefWorkload, workload: Workload, demand: Demand
+) -> list[Assumption]:
+    """Return the demand of one workload; each figure says whether the brief set it."""
+    values = {
+        "requests_per_month": f"{units.count(demand.requests_per_month)} requests a month",
+        "growth_per_year": f"growth {units.percent(demand.growth_per_year)} a year",
+        "peak_factor": f"busiest hour {units.number(demand.peak_factor)} x the mean",
+        "residency": f"data in {', '.join(demand.residency) or 'any jurisdiction'}",
+        "tiers": f"tiers {', '.join(demand.tiers)}",
+    }
+    return [
+        Assumption(
+            name=f"{workload.name}: demand",
+            value=value,
+            source=f"workload {workload.name}"
+            if getattr(row.demand, name) is None
+            else f"brief {brief.name}",
+        )
+        for name, value in values.items()
+    ]
+
+
+def _of_price(target: Target) -> list[Assumption]:
+    price = target.price
+    if price is None:
+        return []
+    if price.kind == "rent":
+        value = f"{units.usd(price.usd_per_hour)} an hour for {price.sale_unit}"
+    else:
+        value = (
+            f"{units.usd(price.purchase_usd)} for {price.sale_unit}, {price.life_years:g} years, "
+            f"residual {units.percent(price.residual_share)}, maintenance "
+            f"{units.percent(price.maintenance_share_per_year)} a year, colocation "
+            f"{units.usd(price.colocation_usd_per_kw_month)} per kW and month"
+        )
+    return [
+        Assumption(
+            name=f"{target.name}: price",
+            value=value,
+            source=f"{price.source}, {price.date.isoformat()}"[:2000],
+        )
+    ]
+
+
+def _of_power(answer: WorkloadDecision) -> list[Assumption]:
+    """Return what the energy of each purchased option was priced from."""
+    return [
+        Assumption(
+            name=f"{option.target}: energy for {answer.workload}",
+            value=line.basis,
+            source=f"record {option.record}; drawn all year",
+        )
+        for option in answer.options
+        for line in option.cost_lines
+        if line.name == "energy" and line.usd_per_year is not None
+    ]

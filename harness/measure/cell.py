@@ -1,0 +1,362 @@
+"""Measures one cell in a process of its own: `python -m harness.measure.cell JOB_FD RESULT_FD`.
+
+The job comes as JSON on one descriptor, events and the result go as JSON lines to another. Whatever
+happens here (a crash, a hang, memory gone) costs this cell only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+
+from harness import plugins, statistics
+from harness.adapters.base import Adapter, Output, Request, Session
+from harness.errors import HarnessError, MeasurementError, PrerequisiteError, UnsupportedError
+from harness.measure.clock import Clock, RealClock
+from harness.measure.drive import Driver, StopRule, audio_seconds
+from harness.measure.environment import activity, capture, disturbance
+from harness.measure.job import Job, Reporter, Result
+from harness.measure.profile import PROFILES, Profile
+from harness.measure.query import TimedQuery
+from harness.measure.samples import Samples, write_parquet
+from harness.measure.summary import Window, summarise
+from harness.measure.verdict import judge
+from harness.meters.base import Mark, Meter, Unmeasurable
+from harness.models import quality
+from harness.models.build import build_model
+from harness.models.inputs import draw_requests
+from harness.models.model import Architecture, Model
+from harness.schema.record import EnergyReading, Failure, Point, QualityCheck
+from harness.schema.workload import Quality as QualityGate
+from harness.schema.workload import Server, Workload
+
+
+class Phases:
+    """Announces the phases of a cell and keeps how long each took."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str, limit_s: float) -> Iterator[None]:
+        """Announce phase `name` and time it; the same name may come again."""
+        self._reporter.phase(name, limit_s)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+
+class Energy:
+    """The meters that belong to a target's device, working or not, over one window at a time."""
+
+    def __init__(self, device: str) -> None:
+        names = {"cpu": ("rapl",), "cuda": ("nvml", "rapl")}.get(device, ())
+        self._working: list[Meter] = []
+        self._broken: list[tuple[str, str, str]] = []
+        self._marks: list[Mark] = []
+        self._began = 0.0
+        if not names:
+            self._broken.append(
+                ("none", f"no meter reads a device of kind '{device}'", "import a wall meter's log")
+            )
+        for name in names:
+            meter = plugins.meter(name)
+            info = meter.probe()
+            if isinstance(info, Unmeasurable):
+                self._broken.append((name, info.reason, info.remedy))
+            else:
+                self._working.append(meter)
+
+    def begin(self) -> None:
+        """Start a window on every working meter."""
+        self._began = time.perf_counter()
+        self._marks = [meter.begin() for meter in self._working]
+
+    def end(self) -> list[EnergyReading]:
+        """Return one reading per meter: joules, or why there are none."""
+        readings = [meter.end(mark) for meter, mark in zip(self._working, self._marks, strict=True)]
+        duration_s = time.perf_counter() - self._began
+        readings += [
+            EnergyReading(
+                meter=name,
+                joules=None,
+                duration_s=duration_s,
+                boundary=None,
+                provenance=None,
+                reason=reason,
+                remedy=remedy,
+            )
+            for name, reason, remedy in self._broken
+        ]
+        return readings
+
+    def close(self) -> None:
+        """Release the meters."""
+        for meter in self._working:
+            meter.close()
+
+
+def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Result:
+    """Measure the cell that `job` names: quality, warm-up, then its scenario; write the samples.
+
+    Raises HarnessError where the cell cannot be measured, and whatever the adapter raises.
+    """
+    profile = PROFILES[job.cell.profile]
+    phases = Phases(reporter)
+    workload = job.workload
+    with phases.phase("build", profile.build_limit_s):
+        model = build_model(workload.model, workload.task, cache=job.cache, data=job.data)
+        inputs = draw_requests(workload)
+    checks: list[QualityCheck] = []
+    for gate in workload.quality:
+        architecture = quality.quality_model(gate, workload)
+        if architecture is None:
+            continue
+        checks += _quality_apart(job, gate, architecture, adapter, phases, profile)
+    with phases.phase("open", profile.open_limit_s):
+        session = adapter.open(job.target, model)
+    try:
+        with phases.phase("quality", profile.quality_limit_s):
+            for gate in workload.quality:
+                if quality.quality_model(gate, workload) is None:
+                    checks += _evaluate(job, gate, model, session, clock)
+        described = json.loads(json.dumps(dict(session.describe()), default=str))
+        driver = Driver(session, inputs, clock, job.cell.seed)
+        with phases.phase("warm-up", profile.warmup_limit_s):
+            warm = StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries)
+            driver.closed(warm)
+        energy = Energy(job.target.runtime.device)
+        try:
+            before = activity()
+            samples, points, windows = _run_scenario(
+                job, session, driver, energy, inputs, phases, profile, reporter
+            )
+            after = activity()
+        finally:
+            energy.close()
+    finally:
+        session.close()
+    disturbed = disturbance(before, after)
+    complaints = [text for part in samples for text in part.complaints]
+    verdict = judge(
+        windows,
+        points,
+        workload.slo,
+        disturbed,
+        complaints,
+        simulated=bool(described.get("simulated")),
+    )
+    with phases.phase("write", 60.0):
+        write_parquet(samples, job.folder / "samples.parquet")
+    described["disturbance"] = {
+        "foreign_cores": round(disturbed.foreign_cores, 4),
+        "own_cores": round(disturbed.own_cores, 4),
+        "steal_share": round(disturbed.steal_share, 4),
+        "pressure_share": disturbed.pressure_share and round(disturbed.pressure_share, 4),
+    }
+    errors = sorted({text for part in samples for text in part.errors})
+    if errors:
+        described["errors"] = errors[:20]
+    return Result(
+        phases_s={name: round(spent, 4) for name, spent in phases.seconds.items()},
+        session=described,
+        points=tuple(points),
+        headline=_headline(points),
+        quality=tuple(checks),
+        verdict=verdict,
+        environment=capture(),
+    )
+
+
+def _quality_apart(
+    job: Job,
+    gate: QualityGate,
+    architecture: Architecture,
+    adapter: Adapter,
+    phases: Phases,
+    profile: Profile,
+) -> list[QualityCheck]:
+    """Evaluate a gate that has a small trained model of its own, on the same target."""
+    with phases.phase("quality", profile.quality_limit_s):
+        model = build_model(architecture, job.workload.task, cache=job.cache, data=job.data)
+        session = adapter.open(job.target, model)
+        try:
+            return _evaluate(job, gate, model, session, RealClock())
+        finally:
+            session.close()
+
+
+def _evaluate(
+    job: Job, gate: QualityGate, model: Model, session: Session, clock: Clock
+) -> list[QualityCheck]:
+    def ask(requests: Sequence[Request]) -> list[Output]:
+        outputs: list[Output] = []
+        for start in range(0, len(requests), session.max_batch):
+            query = TimedQuery(requests[start : start + session.max_batch], None, clock)
+            session.submit(query)
+            if not query.wait(120.0):
+                raise MeasurementError("a quality query was not answered within 120 s")
+            outputs += query.expect_outputs()
+        return outputs
+
+    return quality.evaluate(
+        gate, workload=job.workload, model=model, ask=ask, data=job.data, cache=job.cache
+    )
+
+
+def _run_scenario(
+    job: Job,
+    session: Session,
+    driver: Driver,
+    energy: Energy,
+    inputs: Sequence[Request],
+    phases: Phases,
+    profile: Profile,
+    reporter: Reporter,
+) -> tuple[list[Samples], list[Point], list[Window]]:
+    scenario = job.cell.scenario
+    workload = job.workload
+    audio_s = audio_seconds(inputs)
+    wanted = _wanted(workload, profile)
+    samples: list[Samples] = []
+    points: list[Point] = []
+    windows: list[Window] = []
+
+    def keep(part: Samples, load: float | None, requested: float | None) -> None:
+        readings = energy.end()
+        window = Window(part, audio_s)
+        samples.append(part)
+        windows.append(window)
+        points.append(
+            summarise(
+                window,
+                task=workload.task,
+                scenario=scenario.kind,
+                slo=workload.slo,
+                energy=readings,
+                load=load,
+                requested_rate=requested,
+            )
+        )
+        reporter.note(_headline_text(points[-1]))
+
+    count = len(scenario.load) if isinstance(scenario, Server) else 1
+    with phases.phase("measure", profile.measure_limit_s(count)):
+        if not isinstance(scenario, Server):
+            energy.begin()
+            if scenario.kind == "single_stream":
+                stop = StopRule(profile.least_s, profile.most_s, wanted)
+                keep(driver.closed(stop), None, None)
+            else:
+                stop = StopRule(profile.least_s, profile.most_s, 4 * session.max_batch)
+                keep(driver.offline(stop), None, None)
+            return samples, points, windows
+        rate = _back_to_back_rate(driver, profile)
+        reporter.note(f"back to back: {rate:.3g} requests/s")
+        for number, load in enumerate(scenario.load):
+            energy.begin()
+            stop = StopRule(profile.least_s, profile.server_most_s, wanted)
+            keep(driver.open(rate * load, stop, point=number), load, rate * load)
+    return samples, points, windows
+
+
+def _wanted(workload: Workload, profile: Profile) -> int:
+    """Return how many requests the SLO's percentiles need, with the profile's surplus."""
+    return max(
+        math.ceil(profile.surplus * statistics.minimum_samples(limit.percentile / 100))
+        for limit in workload.slo
+    )
+
+
+def _back_to_back_rate(driver: Driver, profile: Profile) -> float:
+    """Return the requests per second that the session serves when never idle, batch 1."""
+    part = driver.closed(StopRule(profile.least_s / 2, profile.most_s, 4))
+    columns = part.columns()
+    return float(len(part.rows) / (columns["ended_ns"].max() / 1e9))
+
+
+def _headline(points: Sequence[Point]) -> int | None:
+    """Return the point that stands for the cell: the highest load within the SLO.
+
+    Without one that met it, the highest unproven; without that, none of several (a single point of
+    a closed scenario always stands for itself).
+    """
+    if len(points) == 1 and points[0].load is None:
+        return 0
+    for state in ("met", "unproven"):
+        indices = [i for i, point in enumerate(points) if point.slo_state == state]
+        if indices:
+            return indices[-1]
+    return None
+
+
+def _headline_text(point: Point) -> str:
+    rate = point.metrics["throughput_requests_per_s"].value
+    text = f"{rate:.4g} requests/s" if rate is not None else "no throughput"
+    median = point.metrics.get("latency_s.p50")
+    if median is not None and median.value is not None:
+        text += f", median {median.value * 1e3:.4g} ms"
+    return text if point.slo_state == "not_applicable" else f"{text}, SLO {point.slo_state}"
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return how a cell that ended by `error` failed."""
+    detail = "".join(traceback.format_exception(error)[-12:])[-4000:]
+    text = f"{type(error).__name__}: {error}" if not isinstance(error, HarnessError) else str(error)
+    hint = error.hint if isinstance(error, HarnessError) else None
+    kind = "exception"
+    if isinstance(error, UnsupportedError):
+        kind = "unsupported"
+    elif isinstance(error, PrerequisiteError):
+        kind = "prerequisite"
+    elif isinstance(error, MemoryError) or any(
+        mark in text.lower()
+        for mark in ("out of memory", "can't allocate memory", "bad_alloc", "cannot allocate")
+    ):
+        kind = "out_of_memory"
+    return Failure(kind=kind, message=text[:2000] or kind, detail=detail, hint=hint)  # type: ignore[arg-type]
+
+
+def _contain(memory_bytes: int | None) -> None:
+    """Die with the parent, leave no core dump, keep to the memory limit."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job on descriptor `arguments[0]`, report to descriptor `arguments[1]`."""
+    job_descriptor, result_descriptor, parent = (int(a) for a in arguments)
+    reporter = Reporter(result_descriptor)
+    with open(job_descriptor, encoding="utf-8") as stream:  # noqa: PTH123  a descriptor, not a path
+        text = stream.read()
+    try:
+        job = Job.model_validate_json(text)
+        _contain(job.memory_bytes)
+        if os.getppid() != parent:
+            return 1
+        result = measure(job, plugins.adapter(job.target.runtime.adapter), reporter, RealClock())
+        reporter.result(result)
+    except Exception as error:  # every error of a cell is data of its record
+        reporter.failure(failure_of(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

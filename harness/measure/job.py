@@ -1,0 +1,77 @@
+"""What goes into a cell's process and what comes out: JSON only, never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from harness.schema.base import Spec
+from harness.schema.record import (
+    Cell,
+    EnvironmentField,
+    Failure,
+    Point,
+    QualityCheck,
+    Verdict,
+)
+from harness.schema.target import Target
+from harness.schema.workload import Workload
+
+
+class Job(Spec):
+    """All that a cell's process is told.
+
+    `data` is the folder that the workload's weight files are relative to, `cache` holds built
+    models and reference outputs, `folder` receives `samples.parquet`. `memory_bytes` caps the
+    address space of the process (None: no cap).
+    """
+
+    cell: Cell
+    workload: Workload
+    target: Target
+    data: Path
+    cache: Path
+    folder: Path
+    memory_bytes: int | None = None
+
+
+class Result(Spec):
+    """What a cell that ran to its end reports."""
+
+    phases_s: dict[str, float]
+    session: dict[str, Any]
+    points: tuple[Point, ...]
+    headline: int | None
+    quality: tuple[QualityCheck, ...]
+    verdict: Verdict
+    environment: dict[str, EnvironmentField]
+
+
+class Reporter:
+    """Writes events as JSON lines to a file descriptor of their own, apart from stdout."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def _write(self, event: dict[str, Any]) -> None:
+        data = (json.dumps(event, allow_nan=False) + "\n").encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def phase(self, name: str, limit_s: float) -> None:
+        """Say what begins, and after how long without a further event it counts as hung."""
+        self._write({"event": "phase", "name": name, "limit_s": limit_s})
+
+    def note(self, text: str) -> None:
+        """Say what has been found so far."""
+        self._write({"event": "note", "text": text})
+
+    def failure(self, failure: Failure) -> None:
+        """Say how the cell failed; nothing follows."""
+        self._write({"event": "failure", "failure": failure.model_dump(mode="json")})
+
+    def result(self, result: Result) -> None:
+        """Say what was measured; nothing follows."""
+        self._write({"event": "result", "result": result.model_dump(mode="json")})

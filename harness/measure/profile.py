@@ -1,0 +1,44 @@
+"""How long a cell measures: the time boxes and counts of each profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.schema.record import ProfileName
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The stop rule of a profile.
+
+    A window lasts at least `least_s`, then until it holds `surplus` times the requests that its
+    percentiles need (see `statistics.minimum_samples`), and at most `most_s` (`server_most_s` for
+    each operating point of `server`). Warm-up: at least `warmup_s` and `warmup_queries`.
+    """
+
+    name: ProfileName
+    warmup_s: float
+    warmup_queries: int
+    least_s: float
+    most_s: float
+    server_most_s: float
+    surplus: float
+    open_limit_s: float = 300.0
+    build_limit_s: float = 900.0
+    quality_limit_s: float = 300.0
+
+    @property
+    def warmup_limit_s(self) -> float:
+        """How long the warm-up may take before the cell counts as hung."""
+        return 60.0 + 10 * self.warmup_s
+
+    def measure_limit_s(self, points: int) -> float:
+        """How long measuring `points` operating points may take before the cell counts as hung."""
+        return 60.0 + self.most_s + points * (self.server_most_s * 2 + 10.0)
+
+
+PROFILES: dict[str, Profile] = {
+    "quick": Profile("quick", 0.5, 2, 2.0, 5.0, 20.0, 1.3),
+    "standard": Profile("standard", 3.0, 10, 20.0, 60.0, 120.0, 2.0),
+    "rigorous": Profile("rigorous", 10.0, 30, 60.0, 300.0, 600.0, 4.0),
+}

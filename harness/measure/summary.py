@@ -1,0 +1,138 @@
+"""Samples to an operating point: the metrics of docs/metrics.md, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import statistics
+from harness.measure.samples import OK, Samples
+from harness.schema.base import ScenarioKind, Task
+from harness.schema.record import EnergyReading, Metric, Point, SloCheck
+from harness.schema.workload import SloLimit
+
+Column = NDArray[np.float64]
+
+
+class Window:
+    """The samples of one operating point as seconds, with what each request was worth.
+
+    The duration runs from the window's start to the last answer.
+    """
+
+    def __init__(self, samples: Samples, audio_s: Sequence[float]) -> None:
+        columns = samples.columns()
+        self.ok = columns["status"] == OK
+        self.requests = int(self.ok.size)
+        self.failed = int(self.requests - self.ok.sum())
+        scheduled = columns["scheduled_ns"][self.ok]
+        ended = columns["ended_ns"][self.ok]
+        first = columns["first_ns"][self.ok]
+        tokens = columns["tokens_out"][self.ok]
+        self.ended_s: Column = ended / 1e9
+        self.latency_s: Column = (ended - scheduled) / 1e9
+        self.tokens_out: Column = tokens.astype(np.float64)
+        streamed = first >= 0
+        self.ttft_s: Column = (first - scheduled)[streamed] / 1e9
+        several = streamed & (tokens > 1)
+        self.tpot_s: Column = (ended - first)[several] / 1e9 / (tokens[several] - 1)
+        self.audio_s: Column = np.asarray(audio_s, dtype=np.float64)[columns["input"][self.ok]]
+        every_end = columns["ended_ns"]
+        self.duration_s = float(every_end.max()) / 1e9 if (every_end >= 0).any() else 0.0
+        issued = columns["issued_ns"]
+        free_at = np.concatenate(([0], np.maximum.accumulate(every_end)[:-1]))
+        lag = issued - np.maximum(columns["scheduled_ns"], free_at)
+        self.lag_s: Column = np.maximum(lag[issued >= 0], 0) / 1e9
+
+    def series(self, metric: str) -> Column:
+        """Return the values of `latency`, `ttft` or `tpot`, one per request that has one."""
+        return cast(Column, getattr(self, f"{metric}_s"))
+
+
+def summarise(
+    window: Window,
+    *,
+    task: Task,
+    scenario: ScenarioKind,
+    slo: Sequence[SloLimit],
+    energy: Sequence[EnergyReading],
+    load: float | None = None,
+    requested_rate: float | None = None,
+) -> Point:
+    """Return the operating point of `window`.
+
+    Latency percentiles are left out for `offline`, where a request waits for all before it; the SLO
+    is checked for `server` and `single_stream`.
+    """
+    metrics: dict[str, Metric] = {}
+    if scenario != "offline":
+        for name in ("latency", "ttft", "tpot") if task == "text_generation" else ("latency",):
+            metrics |= _percentiles(name, window.series(name), slo)
+    per_request = np.ones(window.latency_s.size)
+    amounts: dict[str, tuple[Column, str]] = {
+        "throughput_requests_per_s": (per_request, "requests/s")
+    }
+    if task == "text_generation":
+        amounts["throughput_output_tokens_per_s"] = (window.tokens_out, "tokens/s")
+    if task == "speech_to_text":
+        amounts["throughput_audio_s_per_s"] = (window.audio_s, "audio s/s")
+    for name, (amount, unit) in amounts.items():
+        metrics[name] = statistics.rate(amount, window.ended_s, window.duration_s, unit=unit)
+    metrics["error_rate"] = statistics.proportion(window.failed, window.requests, better="lower")
+    checks: tuple[SloCheck, ...] = ()
+    state = "not_applicable"
+    if scenario != "offline":
+        checks = tuple(
+            statistics.check_slo(limit, window.series(limit.metric), window.failed) for limit in slo
+        )
+        state = statistics.worst_state(checks)
+    metrics |= _energy_metrics(window, energy)
+    return Point(
+        load=load,
+        requested_rate=requested_rate,
+        duration_s=window.duration_s,
+        requests=window.requests,
+        failed=window.failed,
+        metrics=metrics,
+        slo=checks,
+        slo_state=state,  # type: ignore[arg-type]
+        latency=statistics.histogram(
+            window.latency_s if scenario != "offline" else window.latency_s[:0]
+        ),
+        energy=tuple(energy),
+    )
+
+
+def _percentiles(name: str, values: Column, slo: Sequence[SloLimit]) -> dict[str, Metric]:
+    wanted = {*statistics.PERCENTILES, *(s.percentile for s in slo if s.metric == name)}
+    return {f"{name}_s.p{p:g}": statistics.percentile(values, p) for p in sorted(wanted)}
+
+
+def _energy_metrics(window: Window, energy: Sequence[EnergyReading]) -> dict[str, Metric]:
+    """Return joules per request and per output token, one pair per reading that has joules.
+
+    The joules of failed requests stay in the numerator; the boundary is in the name.
+    """
+    metrics: dict[str, Metric] = {}
+    served = int(window.latency_s.size)
+    for reading in energy:
+        if reading.joules is None or reading.uncertainty is None:
+            continue
+        amounts = {"request": float(served), "output_token": float(window.tokens_out.sum())}
+        for unit, amount in amounts.items():
+            if amount == 0:
+                continue
+            value = reading.joules / amount
+            metrics[f"energy_j_per_{unit}@{reading.boundary}"] = Metric(
+                unit=f"J/{unit.replace('_', ' ')}",
+                better="lower",
+                value=value,
+                low=max(0.0, value * (1 - reading.uncertainty)),
+                high=value * (1 + reading.uncertainty),
+                n=served,
+                method=f"{reading.meter}, {reading.provenance}",
+            )
+    return metrics

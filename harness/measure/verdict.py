@@ -1,0 +1,121 @@
+"""Whether a cell's figures can be used. Codes, thresholds and cures: docs/validity.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.measure.environment import Disturbance
+from harness.measure.summary import Window
+from harness.schema.record import Point, Reason, Verdict
+from harness.schema.workload import SloLimit
+
+FOREIGN_CORES_NOISY = 0.25
+STEAL_NOISY = 0.01
+STEAL_INVALID = 0.10
+ERRORS_NOISY = 0.0
+ERRORS_INVALID = 0.01
+LAG_INVALID_SHARE = 0.10
+DRIFT_NOISY = 0.10
+DRIFT_LEAST_SAMPLES = 30
+
+
+def judge(
+    windows: Sequence[Window],
+    points: Sequence[Point],
+    slo: Sequence[SloLimit],
+    disturbed: Disturbance,
+    complaints: Sequence[str],
+    simulated: bool,
+) -> Verdict:
+    """Return the verdict over all operating points of a cell.
+
+    Anything in `invalid` makes the record unusable; anything else found makes it noisy.
+    """
+    invalid: list[Reason] = []
+    noisy: list[Reason] = []
+    if complaints:
+        kinds = sorted(set(complaints))
+        invalid.append(
+            Reason(code="contract", text=f"the adapter broke its contract: {'; '.join(kinds)}")
+        )
+    if simulated:
+        invalid.append(Reason(code="simulated", text="the target is simulated, not hardware"))
+    for window, point in zip(windows, points, strict=True):
+        _judge_point(window, point, slo, invalid, noisy)
+    if disturbed.steal_share > STEAL_NOISY:
+        reason = Reason(
+            code="steal",
+            text=f"the machine's host took {disturbed.steal_share:.1%} of its time away",
+            value=disturbed.steal_share,
+            limit=STEAL_NOISY,
+        )
+        (invalid if disturbed.steal_share > STEAL_INVALID else noisy).append(reason)
+    if disturbed.foreign_cores > FOREIGN_CORES_NOISY:
+        noisy.append(
+            Reason(
+                code="foreign-load",
+                text=f"other processes kept {disturbed.foreign_cores:.2f} cores busy",
+                value=disturbed.foreign_cores,
+                limit=FOREIGN_CORES_NOISY,
+            )
+        )
+    state = "invalid" if invalid else "noisy" if noisy else "valid"
+    return Verdict(state=state, reasons=tuple(invalid + noisy))  # type: ignore[arg-type]
+
+
+def _judge_point(
+    window: Window,
+    point: Point,
+    slo: Sequence[SloLimit],
+    invalid: list[Reason],
+    noisy: list[Reason],
+) -> None:
+    where = "" if point.load is None else f" at load {point.load:g}"
+    errors = point.failed / point.requests if point.requests else 1.0
+    if errors > ERRORS_NOISY:
+        # Past the window's end because it is overloaded is a finding; failing is a fault.
+        reason = Reason(
+            code="errors",
+            text=f"{point.failed} of {point.requests} requests failed{where}",
+            value=errors,
+            limit=ERRORS_INVALID,
+        )
+        (invalid if errors > ERRORS_INVALID else noisy).append(reason)
+    if point.slo and point.slo_state == "unproven":
+        noisy.append(
+            Reason(
+                code="too-few",
+                text=f"the sample does not prove the SLO{where}: "
+                f"{point.requests} requests in {point.duration_s:.1f} s",
+                value=float(point.requests),
+            )
+        )
+    limits = [s.limit_s for s in slo]
+    if point.load is not None and window.lag_s.size and limits:
+        lag = float(np.quantile(window.lag_s, 0.99))
+        if lag > LAG_INVALID_SHARE * min(limits):
+            invalid.append(
+                Reason(
+                    code="schedule-lag",
+                    text=f"the harness itself issued requests up to {lag * 1e3:.2f} ms late{where}",
+                    value=lag,
+                    limit=LAG_INVALID_SHARE * min(limits),
+                )
+            )
+    third = window.latency_s.size // 3
+    if point.slo and window.latency_s.size >= DRIFT_LEAST_SAMPLES and point.load is None:
+        first = float(np.median(window.latency_s[:third]))
+        last = float(np.median(window.latency_s[-third:]))
+        drift = last / first - 1
+        if abs(drift) > DRIFT_NOISY:
+            noisy.append(
+                Reason(
+                    code="drift",
+                    text=f"the median latency moved by {drift:+.0%} from the first to the last "
+                    "third of the window",
+                    value=drift,
+                    limit=DRIFT_NOISY,
+                )
+            )

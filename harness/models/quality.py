@@ -1,0 +1,349 @@
+"""Quality gates tell whether a target computes the model, and whether the result is still good.
+
+A gate asks a target through a callable and holds the answers against the fp32 reference in numpy.
+An answer that cannot be judged (wrong shape, not finite, an error) fails the gate with the reason;
+it never passes and never ends the run. Formulas: docs/quality.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError, SpecError
+from harness.models import reference
+from harness.models.inputs import draw_requests, speech_prefix
+from harness.models.model import Architecture, Model
+from harness.models.quality_metrics import (
+    greedy_regret,
+    kl_divergence,
+    perplexity,
+    pr_auc,
+    word_error_rate,
+)
+from harness.models.requests import (
+    Output,
+    Request,
+    RowRequest,
+    ScoreSpeechRequest,
+    ScoreTextRequest,
+    SpeechRequest,
+    TextRequest,
+)
+from harness.models.transactions import draw_transactions
+from harness.models.trees_mlp import reference_scores
+from harness.schema.record import QualityCheck
+from harness.schema.workload import (
+    FraudQuality,
+    LlamaModel,
+    Quality,
+    ReferenceAgreement,
+    SpeechQuality,
+    TextQuality,
+    WhisperModel,
+    Workload,
+)
+
+__all__ = [
+    "Ask",
+    "evaluate",
+    "greedy_regret",
+    "kl_divergence",
+    "perplexity",
+    "pr_auc",
+    "quality_model",
+    "word_error_rate",
+]
+
+Ask = Callable[[Sequence[Request]], Sequence[Output]]
+"""Runs requests (all of one type) on the target and returns their outputs in the same order."""
+
+Limit = tuple[str, float, Literal["lower", "higher"]]
+
+BYTES = 256
+PROMPT_TOKENS_MAX = 64
+GENERATIONS, GENERATED_TOKENS = 4, 32
+SPEECH_TOKENS = 8
+START_TOKEN, END_TOKEN, DIGIT_TOKEN = 0, 1, 2
+"""The digit recogniser's marks; token DIGIT_TOKEN + d is the digit d."""
+
+
+class BadOutputError(Exception):
+    """An answer of the target that cannot be judged."""
+
+
+def quality_model(gate: Quality, workload: Workload) -> Architecture | None:
+    """Return the model that must be opened for `gate`, or None if it is the workload's own.
+
+    Raises SpecError if `gate` cannot be used with the workload's model.
+    """
+    _fits(gate, workload)
+    return gate.model if isinstance(gate, TextQuality | SpeechQuality) else None
+
+
+def evaluate(
+    gate: Quality, *, workload: Workload, model: Model, ask: Ask, data: Path, cache: Path
+) -> list[QualityCheck]:
+    """Return the checks of `gate`, one for each of its limits.
+
+    `model` is the one that `ask` runs: the one `quality_model` names, else the workload's own.
+    `data` is the folder that the gate's file names are relative to; `cache` keeps reference values.
+    Raises SpecError if the gate or its data are wrong; whatever the target does ends in the checks.
+    """
+    _fits(gate, workload)
+    limits = _limits(gate)
+    try:
+        if isinstance(gate, TextQuality):
+            values = _judge_text(gate, model, ask, data, cache)
+        elif isinstance(gate, SpeechQuality):
+            values = _judge_speech(gate, model, ask, data, cache)
+        elif isinstance(gate, FraudQuality):
+            values = _judge_fraud(gate, model, ask)
+        else:
+            values = _judge_agreement(gate, workload, model, ask, cache)
+    except BadOutputError as error:
+        return [_failed(gate.kind, limit, str(error)) for limit in limits]
+    return [_check(gate.kind, limit, values[limit[0]]) for limit in limits]
+
+
+def _fits(gate: Quality, workload: Workload) -> None:
+    task = {
+        "perplexity": "text_generation",
+        "word_error_rate": "speech_to_text",
+        "pr_auc": "tabular_classification",
+    }.get(gate.kind)
+    if task not in (None, workload.task):
+        raise SpecError(f"the gate '{gate.kind}' is for {task}, not for {workload.task}")
+    if isinstance(gate, ReferenceAgreement) and workload.task == "tabular_classification":
+        raise SpecError(
+            "the gate 'reference_agreement' needs a model with logits",
+            hint="use the gate 'pr_auc': it compares the scores with the reference's",
+        )
+
+
+def _limits(gate: Quality) -> list[Limit]:
+    """Return what `gate` checks: metric, limit, and which way is better."""
+    if isinstance(gate, TextQuality):
+        # Pinsker's inequality: within the KL limit, the regret cannot be above this.
+        regret = math.sqrt(2 * gate.kl_divergence_max)
+        return [
+            ("perplexity_ratio", gate.perplexity_ratio_max, "lower"),
+            ("kl_divergence", gate.kl_divergence_max, "lower"),
+            ("generation_regret", regret, "lower"),
+        ]
+    if isinstance(gate, SpeechQuality):
+        return [
+            ("word_error_rate", gate.word_error_rate_max, "lower"),
+            ("word_error_rate_rise", gate.word_error_rate_rise_max, "lower"),
+        ]
+    if isinstance(gate, FraudQuality):
+        return [
+            ("pr_auc_ratio", gate.pr_auc_ratio_min, "higher"),
+            ("score_difference", gate.score_difference_max, "lower"),
+        ]
+    return [("kl_divergence", gate.kl_divergence_max, "lower")]
+
+
+def _judge_text(
+    gate: TextQuality, model: Model, ask: Ask, data: Path, cache: Path
+) -> dict[str, float]:
+    """Score windows of held-out bytes, then judge greedy continuations of some of them."""
+    if gate.model.vocabulary < BYTES:
+        raise SpecError(f"the gate 'perplexity' needs a vocabulary of at least {BYTES} bytes")
+    if gate.window > gate.model.context or gate.tokens < gate.window:
+        raise SpecError("the gate's 'window' is above its 'tokens' or its model's 'context'")
+    raw = _read(data / gate.text)
+    count = gate.tokens // gate.window
+    if len(raw) <= count * gate.window:
+        raise SpecError(f"{gate.text} has {len(raw)} bytes, not above {count * gate.window}")
+    held_out = np.frombuffer(raw, dtype=np.uint8).astype(np.int64)
+    windows = held_out[: count * gate.window].reshape(count, gate.window)
+    targets = held_out[1 : count * gate.window + 1]
+    requests = [ScoreTextRequest(tokens=window) for window in windows]
+    truth = np.concatenate(reference.score(model, requests, cache))
+    logits = _scored(ask, requests, gate.model.vocabulary)
+
+    half = max(1, gate.window // 2)
+    length = min(GENERATED_TOKENS, gate.model.context - half + 1)
+    prompts = [TextRequest(prompt=w[:half], max_new_tokens=length) for w in windows[:GENERATIONS]]
+    chosen = _generated(ask, prompts, gate.model.vocabulary)
+    given = [
+        reference.continuation(model, request.prompt, tokens)
+        for request, tokens in zip(prompts, chosen, strict=True)
+    ]
+    return {
+        "perplexity_ratio": perplexity(logits, targets) / perplexity(truth, targets),
+        "kl_divergence": kl_divergence(truth, logits),
+        "generation_regret": greedy_regret(np.concatenate(given), np.concatenate(chosen)),
+    }
+
+
+def _judge_speech(
+    gate: SpeechQuality, model: Model, ask: Ask, data: Path, cache: Path
+) -> dict[str, float]:
+    """Transcribe the clips and count wrong words, for the target and for the reference."""
+    from safetensors.numpy import load
+
+    arrays = load(_read(data / gate.audio))
+    if set(arrays) != {"features", "labels"} or len(arrays["features"]) != len(arrays["labels"]):
+        raise SpecError(f"{gate.audio} does not hold 'features' and as many 'labels'")
+    features = arrays["features"].astype(np.float32)
+    if features.shape[1:] != (gate.model.mel_bands, gate.model.frames):
+        raise SpecError(f"{gate.audio} has features {list(features.shape)} that the model has not")
+    spoken = [[int(digit) for digit in row if digit >= 0] for row in arrays["labels"]]
+    # One more than the longest: room for the mark of the end.
+    steps = arrays["labels"].shape[1] + 1
+    prefix = speech_prefix(gate.model)
+    truth = reference.transcribe(model, features, prefix, steps, cache)
+    requests = [
+        SpeechRequest(
+            features=clip,
+            prefix=prefix,
+            max_new_tokens=steps,
+            audio_s=gate.model.frames / 100,
+        )
+        for clip in features
+    ]
+    heard = _generated(ask, requests, gate.model.vocabulary)
+    rate = word_error_rate(spoken, [spoken_words(tokens) for tokens in heard])
+    known = word_error_rate(spoken, [spoken_words(tokens) for tokens in truth])
+    return {"word_error_rate": rate, "word_error_rate_rise": rate - known}
+
+
+def _judge_fraud(gate: FraudQuality, model: Model, ask: Ask) -> dict[str, float]:
+    """Score the later quarter of a draw and compare with the labels and the reference's scores."""
+    features, labels, _ = draw_transactions(4 * gate.rows, gate.seed)
+    features, labels = features[-gate.rows :], labels[-gate.rows :]
+    if not labels.any():
+        raise SpecError(f"no fraud among {gate.rows} rows of seed {gate.seed}: raise 'rows'")
+    truth = reference_scores(model.weights(), features)
+    outputs = _answers(ask, [RowRequest(features=row) for row in features])
+    given = [math.nan if output.score is None else float(output.score) for output in outputs]
+    scores = np.array(given, dtype=np.float64)
+    good = (scores >= 0.0) & (scores <= 1.0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise BadOutputError(
+            f"{int((~good).sum())} of {gate.rows} scores are not in [0, 1]; "
+            f"the first, of row {row}, is {outputs[row].score}"
+        )
+    return {
+        "pr_auc_ratio": pr_auc(labels, scores) / pr_auc(labels, truth),
+        "score_difference": float(np.abs(scores - truth).max()),
+    }
+
+
+def _judge_agreement(
+    gate: ReferenceAgreement, workload: Workload, model: Model, ask: Ask, cache: Path
+) -> dict[str, float]:
+    """Score the workload's own first inputs: prompts cut short, or clips with a few tokens."""
+    first = workload.inputs.model_copy(update={"count": min(gate.requests, workload.inputs.count)})
+    requests: list[ScoreTextRequest | ScoreSpeechRequest] = []
+    rng = np.random.default_rng(workload.inputs.seed)
+    vocabulary = 0
+    for request in draw_requests(workload.model_copy(update={"inputs": first})):
+        if isinstance(request, TextRequest):
+            requests.append(ScoreTextRequest(tokens=request.prompt[:PROMPT_TOKENS_MAX]))
+        elif isinstance(request, SpeechRequest):
+            assert isinstance(workload.model, WhisperModel)
+            room = workload.model.text_context - len(request.prefix)
+            drawn = rng.integers(0, workload.model.vocabulary, min(SPEECH_TOKENS, room))
+            tokens = np.concatenate([request.prefix, drawn])
+            requests.append(ScoreSpeechRequest(features=request.features, tokens=tokens))
+    if isinstance(workload.model, LlamaModel | WhisperModel):
+        vocabulary = workload.model.vocabulary
+    truth = np.concatenate(reference.score(model, requests, cache))
+    return {"kl_divergence": kl_divergence(truth, _scored(ask, requests, vocabulary))}
+
+
+def _answers(ask: Ask, requests: Sequence[Request]) -> Sequence[Output]:
+    """Return the target's outputs; an error of the target or a wrong count is a bad output."""
+    try:
+        outputs = ask(requests)
+    except HarnessError as error:
+        raise BadOutputError(f"the target failed: {error}") from error
+    if len(outputs) != len(requests):
+        raise BadOutputError(f"{len(requests)} requests gave {len(outputs)} outputs")
+    return outputs
+
+
+def _scored(
+    ask: Ask, requests: Sequence[ScoreTextRequest | ScoreSpeechRequest], vocabulary: int
+) -> NDArray[np.float64]:
+    """Return the target's logits, all requests in a row: float64 [positions, vocabulary]."""
+    parts = []
+    for number, output in enumerate(_answers(ask, requests)):
+        wanted = (len(requests[number].tokens), vocabulary)
+        if output.logits is None:
+            raise BadOutputError(f"request {number} gave no logits")
+        logits = np.asarray(output.logits)
+        if logits.shape != wanted:
+            raise BadOutputError(
+                f"request {number} gave logits {list(logits.shape)}, not {list(wanted)}"
+            )
+        if not np.isfinite(logits).all():
+            raise BadOutputError(f"request {number} gave logits that are not finite")
+        parts.append(logits.astype(np.float64))
+    return np.concatenate(parts)
+
+
+def _generated(
+    ask: Ask, requests: Sequence[TextRequest] | Sequence[SpeechRequest], vocabulary: int
+) -> list[NDArray[np.int64]]:
+    """Return the target's tokens, int64 [max_new_tokens] a request, all in the vocabulary."""
+    results = []
+    for number, output in enumerate(_answers(ask, requests)):
+        wanted = requests[number].max_new_tokens
+        if len(output.tokens) != wanted:
+            raise BadOutputError(f"request {number} gave {len(output.tokens)} tokens, not {wanted}")
+        tokens = np.asarray(output.tokens)
+        if tokens.dtype.kind not in "iu" or tokens.min() < 0 or tokens.max() >= vocabulary:
+            raise BadOutputError(f"request {number} gave a token outside [0, {vocabulary})")
+        results.append(tokens.astype(np.int64))
+    return results
+
+
+def spoken_words(tokens: NDArray[np.int64]) -> list[int]:
+    """Return the digits before the mark of the end; another mark there is a word, and wrong."""
+    words = tokens.tolist()
+    stop = words.index(END_TOKEN) if END_TOKEN in words else len(words)
+    return [token - DIGIT_TOKEN for token in words[:stop]]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"cannot read the gate's data {path}: {error.strerror}") from error
+
+
+def _check(gate: str, limit: Limit, value: float) -> QualityCheck:
+    metric, bound, better = limit
+    if not math.isfinite(value):
+        return _failed(gate, limit, "the figure is not finite")
+    return QualityCheck(
+        gate=gate,
+        metric=metric,
+        value=value,
+        limit=bound,
+        better=better,
+        passed=value <= bound if better == "lower" else value >= bound,
+    )
+
+
+def _failed(gate: str, limit: Limit, reason: str) -> QualityCheck:
+    metric, bound, better = limit
+    return QualityCheck(
+        gate=gate,
+        metric=metric,
+        value=None,
+        limit=bound,
+        better=better,
+        passed=False,
+        reason=reason,
+    )

@@ -1,0 +1,81 @@
+"""What is asked of a model and what comes back: the currency between inputs, adapters and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Output",
+    "Request",
+    "RowRequest",
+    "ScoreSpeechRequest",
+    "ScoreTextRequest",
+    "SpeechRequest",
+    "TextRequest",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """Generate exactly `max_new_tokens` tokens, greedy, after `prompt` (int64 token ids [length]).
+
+    Greedy means the lowest id among the largest logits. Stream each token by `query.tokens`.
+    """
+
+    prompt: NDArray[np.int64]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """Transcribe log-mel `features` (float32 [bands, frames]) into exactly `max_new_tokens` tokens.
+
+    Decoding is greedy and starts from `prefix` (int64 token ids [length], at least one).
+    `audio_s` is the length of the audio in seconds.
+    """
+
+    features: NDArray[np.float32]
+    prefix: NDArray[np.int64]
+    max_new_tokens: int
+    audio_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowRequest:
+    """Score one row of `features` (float32 [features])."""
+
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTextRequest:
+    """Return the logits after each of `tokens` (int64 [length]): for quality, never timed."""
+
+    tokens: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSpeechRequest:
+    """Return the logits after each of `tokens`, given log-mel `features`; never timed."""
+
+    features: NDArray[np.float32]
+    tokens: NDArray[np.int64]
+
+
+Request = TextRequest | SpeechRequest | RowRequest | ScoreTextRequest | ScoreSpeechRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What came back: generated `tokens`, a `score` in [0, 1], or `logits` [length, vocab].
+
+    Which one is set follows from the request.
+    """
+
+    tokens: Sequence[int] = ()
+    score: float | None = None
+    logits: NDArray[np.float32] | None = None

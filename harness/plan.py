@@ -1,0 +1,119 @@
+"""Workloads x targets x scenarios to an ordered plan, with a reason for each skipped cell."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import plugins
+from harness.errors import HarnessError
+from harness.hardware import Detected
+from harness.measure.profile import PROFILES
+from harness.schema import Target, Workload, content_hash
+from harness.schema.record import Cell, ProfileName
+from harness.schema.workload import Scenario, Server
+
+START_ESTIMATE_S = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A cell of the plan.
+
+    `skip` says why it will not be measured here; `data` is the folder that the workload's weight
+    files are relative to.
+    """
+
+    cell: Cell
+    workload: Workload
+    target: Target
+    data: Path
+    skip: str | None
+    estimate_s: float
+
+
+def make_plan(
+    workloads: Sequence[tuple[Workload, Path]],
+    targets: Sequence[Target],
+    machine: Mapping[str, Detected],
+    *,
+    profile: ProfileName = "quick",
+    seed: int = 0,
+    scenarios: Sequence[str] = (),
+) -> list[Planned]:
+    """Return every cell: by workload, then scenario, then target.
+
+    Targets that are compared run close in time, so that slow changes of the machine hit all alike.
+    `scenarios` keeps only those kinds (empty: all that a workload declares).
+    """
+    reasons = {target.name: missing(target, machine) for target in targets}
+    return [
+        Planned(
+            cell=make_cell(workload, target, scenario, profile=profile, seed=seed),
+            workload=workload,
+            target=target,
+            data=data,
+            skip=reasons[target.name],
+            estimate_s=_estimate(scenario, profile),
+        )
+        for workload, data in workloads
+        for scenario in workload.scenarios
+        if not scenarios or scenario.kind in scenarios
+        for target in targets
+    ]
+
+
+def make_cell(
+    workload: Workload,
+    target: Target,
+    scenario: Scenario,
+    *,
+    profile: ProfileName,
+    seed: int,
+    repeat: int = 0,
+) -> Cell:
+    """Return the identity of a cell; its `id` is the hash of everything else in it."""
+    identity = {
+        "workload": workload.name,
+        "workload_version": workload.version,
+        "workload_hash": content_hash(workload),
+        "target": target.name,
+        "target_hash": content_hash(target),
+        "scenario": scenario.model_dump(mode="json"),
+        "profile": profile,
+        "seed": seed,
+        "repeat": repeat,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return Cell.model_validate({"id": hashlib.sha256(text.encode()).hexdigest()[:16], **identity})
+
+
+def missing(target: Target, machine: Mapping[str, Detected]) -> str | None:
+    """Return what this machine lacks to run `target`, and what to do; None if nothing is known."""
+    try:
+        adapter = plugins.adapter(target.runtime.adapter)
+    except HarnessError as error:
+        return str(error) if error.hint is None else f"{error} ({error.hint})"
+    for package in getattr(adapter, "packages", ()):
+        if importlib.util.find_spec(package) is None:
+            return (
+                f"the package '{package}' is not installed "
+                f"(pip install 'accelerator-harness[{package}]')"
+            )
+    if target.runtime.device == "cuda":
+        gpus = machine.get("gpu_count", Detected(None, reason="not detected"))
+        if not gpus.value:
+            return f"no NVIDIA GPU on this machine: {gpus.reason or 'none found'}"
+    return None
+
+
+def _estimate(scenario: Scenario, profile: ProfileName) -> float:
+    """Return about how many seconds a cell takes, from the time boxes of its profile."""
+    boxes = PROFILES[profile]
+    if isinstance(scenario, Server):
+        return START_ESTIMATE_S + boxes.least_s + len(scenario.load) * boxes.server_most_s / 2
+    return START_ESTIMATE_S + (boxes.least_s + boxes.most_s) / 2

@@ -1,0 +1,93 @@
+"""Where the figures come from: the machines, the software and the records, as rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness import units
+from harness.report.text import clip
+from harness.schema import Decision, Record
+from harness.schema.record import EnvironmentField
+from harness.schema.target import Target
+
+MOST_VALUES = 3
+LONGEST_FACT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """What ran on a target: the chips, the runtime, and what the runtime said about itself."""
+
+    target: str
+    hardware: str
+    runtime: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def software(records: Sequence[Record]) -> tuple[Software, ...]:
+    """Return a row for each distinct (target, session) of `records`, in their order."""
+    rows: dict[Software, None] = {}
+    for record in records:
+        target = record.target
+        facts = tuple(
+            (name.replace("_", " "), clip(_words(value), LONGEST_FACT))
+            for name, value in sorted(record.session.items())
+        )
+        rows.setdefault(Software(target.title, _hardware(target), _runtime(target), facts))
+    return tuple(rows)
+
+
+def environment(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
+    """Return each fact of the machines with its value, or its values where they differ."""
+    names = dict.fromkeys(name for record in records for name in record.environment)
+    rows = []
+    for name in names:
+        fields = [r.environment[name] for r in records if name in r.environment]
+        rows.append((name.replace("_", " "), _values(fields)))
+    return tuple(rows)
+
+
+def pins(decision: Decision, records: Mapping[str, Record]) -> tuple[tuple[Record, str], ...]:
+    """Return each record that the decision names with its sha256, in the decision's order."""
+    return tuple((records[pin.id], pin.sha256) for pin in decision.records)
+
+
+def _hardware(target: Target) -> str:
+    chips = f"{units.count(target.hardware.count)} × " if target.hardware.count > 1 else ""
+    return f"{chips}{target.hardware.chip} ({target.hardware.vendor})"
+
+
+def _runtime(target: Target) -> str:
+    runtime = target.runtime
+    options = "".join(
+        f", {name} {_words(value)}" for name, value in sorted(runtime.options.items())
+    )
+    return f"{runtime.adapter}, {runtime.precision} on {runtime.device}{options}"
+
+
+def _values(fields: Sequence[EnvironmentField]) -> str:
+    """Return the distinct values; of many different numbers only the range."""
+    amounts = [f.value for f in fields if isinstance(f.value, int | float)]
+    distinct = dict.fromkeys(
+        f"unavailable: {f.unavailable or 'no reason given'}" if f.value is None else _words(f.value)
+        for f in fields
+    )
+    if len(distinct) > MOST_VALUES and len(amounts) == len(fields):
+        low, high = units.number(min(amounts)), units.number(max(amounts))
+        return f"{low} to {high} over {units.count(len(fields))} records"
+    return "; ".join(distinct)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return units.number(value)
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_words(each)}" for name, each in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(each) for each in value) or "none"
+    return str(value)

@@ -1,0 +1,142 @@
+"""The words that the report uses for the codes in documents, and what they mean."""
+
+from __future__ import annotations
+
+RULES = {
+    "not_measured": "Not measured",
+    "failed": "Measurement failed",
+    "unsupported": "Cannot run this workload",
+    "invalid": "Measurement not usable",
+    "evidence": "Evidence too weak",
+    "quality": "Quality gate missed",
+    "slo": "SLO missed",
+    "residency": "Data residency",
+    "tier": "Kind of site not allowed",
+    "price": "No price",
+    "price_age": "Price too old",
+    "cost": "Dearer than the choice",
+}
+
+STANDINGS = {
+    "chosen": ("●", "Chosen"),
+    "runner_up": ("◐", "Runner-up"),
+    "feasible": ("○", "Feasible"),
+    "excluded": ("✕", "Excluded"),
+}
+"""A shape and a word for each standing: colour is never the only sign."""
+
+STATES = {
+    "met": ("✓", "met"),
+    "missed": ("✕", "missed"),
+    "unproven": ("?", "not proven"),
+    "not_applicable": ("–", "does not apply"),
+    "valid": ("✓", "valid"),
+    "noisy": ("≈", "noisy"),
+    "invalid": ("✕", "invalid"),
+    "passed": ("✓", "passed"),
+    "failed": ("✕", "failed"),
+    "unsupported": ("✕", "unsupported"),
+    "ok": ("✓", "measured"),
+}
+
+TIERS = {"cloud": "cloud", "on_premises": "on premises", "edge": "edge"}
+
+METRICS = {
+    "latency": "Latency",
+    "ttft": "Time to first token",
+    "tpot": "Time per output token",
+}
+
+SCENARIOS = {
+    "single_stream": "one request at a time",
+    "offline": "all requests at once",
+    "server": "random arrivals",
+}
+
+EVIDENCE = {
+    "measured": "Measured by this harness on the target itself.",
+    "imported": "Measured by somebody else, under rules that are published with the figure.",
+    "projected": "Computed from other measurements by a model with a known error.",
+    "claimed": "Stated by the vendor; nobody else has measured it.",
+}
+
+GLOSSARY = (
+    (
+        "95 % interval",
+        "The range in brackets. If the measurement were repeated many times, 95 of 100 such ranges "
+        "would hold the true value. Two overlapping ranges do not separate two targets.",
+    ),
+    ("Boundary", "What an energy figure includes: the chip, the package, the node, or the wall."),
+    (
+        "Cost per unit at full use",
+        "The cost if every hired or bought machine worked at the highest load within the SLO all "
+        "the time. The cost at the buyer's own demand is higher, because machines also stand idle.",
+    ),
+    ("Evidence", "How a figure is known: measured, imported, projected or claimed, best first."),
+    ("Feasible", "No rule of the brief speaks against the target, cost aside."),
+    (
+        "Noisy",
+        "Something disturbed the measurement, or it proves less than it should. The figures can be "
+        "used with care; the reasons are given.",
+    ),
+    (
+        "Not supported by n",
+        "There were too few independent requests to state this percentile, so none is stated.",
+    ),
+    (
+        "p50, p95, p99",
+        "Percentiles. A p95 of 200 ms means that 95 of 100 requests took 200 ms or less.",
+    ),
+    (
+        "Quality gate",
+        "A check that the target computes the right answers, not only fast ones. A target that "
+        "misses it cannot be chosen.",
+    ),
+    ("Replica", "One unit of the target as it is sold, serving the workload on its own."),
+    (
+        "SLO",
+        "Service-level objective: the promise about speed that the workload must keep. It counts "
+        "as met only if the upper end of the interval keeps it too, and as not proven if only the "
+        "measured value does.",
+    ),
+    ("Throughput", "Requests or tokens served a second at a load that keeps the SLO."),
+    ("TPOT", "Time per output token: how fast the answer flows once it has begun."),
+    ("TTFT", "Time to first token: how long a user waits until the answer begins."),
+    ("Utilisation", "The share of what the replicas could serve that the demand uses on average."),
+)
+"""Terms and what they mean, in alphabetical order."""
+
+
+def rule(code: str) -> str:
+    """Return the heading for the rule `code`."""
+    return RULES.get(code) or code.replace("_", " ").capitalize()
+
+
+def metric(code: str) -> str:
+    """Return the name of an SLO's metric: `latency`, `ttft` or `tpot`."""
+    return METRICS.get(code) or code
+
+
+def state(code: str) -> str:
+    """Return the word for the state `code`."""
+    return STATES[code][1] if code in STATES else code.replace("_", " ")
+
+
+def sign(code: str) -> str:
+    """Return the shape that stands beside the word for the state or standing `code`."""
+    return (STATES.get(code) or STANDINGS.get(code) or ("–", ""))[0]
+
+
+def standing(code: str) -> str:
+    """Return the word for the standing `code`."""
+    return STANDINGS[code][1]
+
+
+def tier(code: str) -> str:
+    """Return the words for a kind of site."""
+    return TIERS.get(code) or code
+
+
+def scenario(code: str) -> str:
+    """Return the words for a kind of traffic."""
+    return SCENARIOS.get(code) or code.replace("_", " ")

@@ -1,0 +1,277 @@
+"""The results folder: one immutable folder per record, and an index that can be thrown away.
+
+`runs/YYYY/MM/DD/ULID/{record.json, samples.parquet}` is the truth. A record is written to
+`.tmp-ULID`, synced and renamed, so that it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.errors import StoreError
+from harness.schema import Record
+from harness.schema.record import Ulid
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+INDEX_VERSION = 1
+COLUMNS = "id, path, sha256, run, cell, workload, target, scenario, status, verdict, started_at"
+
+
+def new_ulid() -> Ulid:
+    """Return a new ULID: 48 bits of wall-clock milliseconds, 80 random bits; sorts by time."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def ulid_time(ulid: Ulid) -> datetime:
+    """Return the moment in UTC at which `ulid` was made."""
+    number = 0
+    for character in ulid:
+        number = number << 5 | ALPHABET.index(character)
+    return datetime.fromtimestamp((number >> 80) / 1e3, UTC)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 (hex) of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record with its folder and the sha256 of its `record.json`."""
+
+    record: Record
+    folder: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the index: what `harness list results` needs, without reading the record."""
+
+    id: Ulid
+    path: str
+    sha256: str
+    run: Ulid
+    cell: str
+    workload: str
+    target: str
+    scenario: str
+    status: str
+    verdict: str
+    started_at: str
+
+
+class Draft:
+    """A record's folder while it is being filled; invisible to readers until `commit`."""
+
+    def __init__(self, root: Path, ulid: Ulid) -> None:
+        self.id = ulid
+        self.folder = root / f".tmp-{ulid}"
+        self._root = root
+        self.folder.mkdir(parents=True)
+
+    def commit(self, record: Record) -> Stored:
+        """Write `record.json`, sync everything and move the folder to its place.
+
+        `record.files` must name exactly the other files of the folder, by sha256.
+        Raises StoreError if it does not, or if the disk refuses.
+        """
+        present = {p.name: sha256_of(p) for p in self.folder.iterdir()}
+        if present != record.files:
+            raise StoreError(f"{self.folder}: the record's list of files is not what is there")
+        final = folder_of(self._root, record.id)
+        text = json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+        path = self.folder / "record.json"
+        try:
+            path.write_text(text, encoding="utf-8")
+            for each in self.folder.iterdir():
+                _sync(each)
+            _sync(self.folder)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.rename(final)
+            _sync(final.parent)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the record to {final}: {error.strerror or error}",
+                hint="free some disk space or name another folder with --results",
+            ) from error
+        return Stored(record, final, hashlib.sha256(text.encode()).hexdigest())
+
+    def discard(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def folder_of(root: Path, ulid: Ulid) -> Path:
+    """Return the folder of the record `ulid` under `root`."""
+    return root / "runs" / ulid_time(ulid).strftime("%Y/%m/%d") / ulid
+
+
+class Store:
+    """Reads and adds records under `root` (made when the first record is added).
+
+    `problems` names every record that could not be read since the store was opened; such a record
+    is never taken for "no record".
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[str] = []
+
+    def draft(self) -> Draft:
+        """Return a new record's folder to fill."""
+        try:
+            return Draft(self.root, new_ulid())
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {self.root}: {error.strerror or error}",
+                hint="name another folder with --results",
+            ) from error
+
+    def folders(self) -> list[Path]:
+        """Return the folders of all records, oldest first."""
+        return sorted(
+            (p.parent for p in self.root.glob("runs/*/*/*/*/record.json")), key=lambda p: p.name
+        )
+
+    def read(self, folder: Path) -> Stored:
+        """Return the record in `folder`; StoreError if it is damaged or no longer what it was."""
+        path = folder / "record.json"
+        try:
+            data = path.read_bytes()
+            record = Record.model_validate_json(data)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror or error}") from error
+        except (ValidationError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise StoreError(f"{path}: not a readable record: {first}") from error
+        if record.id != folder.name:
+            raise StoreError(f"{path}: holds record {record.id}, not {folder.name}")
+        for name, digest in record.files.items():
+            sibling = folder / name
+            if not sibling.is_file():
+                raise StoreError(f"{sibling}: missing")
+            if sha256_of(sibling) != digest:
+                raise StoreError(f"{sibling}: changed since it was measured (sha256 differs)")
+        return Stored(record, folder, hashlib.sha256(data).hexdigest())
+
+    def records(self) -> Iterator[Stored]:
+        """Yield every readable record, oldest first; the others are named in `problems`."""
+        for folder in self.folders():
+            try:
+                yield self.read(folder)
+            except StoreError as error:
+                self.problems.append(error.message)
+
+    def sweep(self) -> list[Path]:
+        """Remove and return the folders that a killed run left unfinished. Call it under `lock`."""
+        left = sorted(self.root.glob(".tmp-*"))
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
+        return left
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the results folder for one run; StoreError says who holds it already."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a+", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                stream.seek(0)
+                holder = stream.read().strip() or "another process"
+                raise StoreError(
+                    f"{self.root} is in use by {holder}",
+                    hint="wait for it to end, or name another folder with --results",
+                ) from error
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()}")
+            stream.flush()
+            yield
+
+    def rows(self, *, rebuild: bool = False) -> list[Row]:
+        """Return the index, oldest first, after adding what is new.
+
+        `rebuild` makes it again from the records; so does an index that is damaged or of another
+        version. Records that have vanished leave the index.
+        """
+        path = self.root / "index.sqlite"
+        if not self.root.is_dir():
+            return []
+        if rebuild:
+            _remove_index(path)
+        try:
+            return self._fill(path)
+        except sqlite3.DatabaseError:
+            _remove_index(path)
+            return self._fill(path)
+
+    def _fill(self, path: Path) -> list[Row]:
+        with contextlib.closing(sqlite3.connect(path, timeout=30)) as index, index:
+            version = index.execute("PRAGMA user_version").fetchone()[0]
+            if version != INDEX_VERSION:
+                index.execute("DROP TABLE IF EXISTS records")
+                index.execute(f"CREATE TABLE records ({COLUMNS}, PRIMARY KEY (id))")
+                index.execute(f"PRAGMA user_version = {INDEX_VERSION}")
+            known = {row[0] for row in index.execute("SELECT id FROM records")}
+            folders = {folder.name: folder for folder in self.folders()}
+            for gone in known - folders.keys():
+                index.execute("DELETE FROM records WHERE id = ?", (gone,))
+            for name in sorted(folders.keys() - known):
+                try:
+                    row = self._row(self.read(folders[name]))
+                except StoreError as error:
+                    self.problems.append(error.message)
+                    continue
+                marks = ", ".join("?" * 11)
+                index.execute(f"INSERT OR REPLACE INTO records VALUES ({marks})", row)
+            return [
+                Row(*row) for row in index.execute(f"SELECT {COLUMNS} FROM records ORDER BY id")
+            ]
+
+    def _row(self, stored: Stored) -> tuple[str, ...]:
+        record = stored.record
+        return (
+            record.id,
+            str(stored.folder.relative_to(self.root)),
+            stored.sha256,
+            record.run,
+            record.cell.id,
+            record.cell.workload,
+            record.cell.target,
+            record.cell.scenario.kind,
+            record.status,
+            record.verdict.state,
+            record.started_at.isoformat(),
+        )
+
+
+def _remove_index(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import statistics
+from harness.schema.workload import SloLimit
+
+LIMIT = SloLimit(metric="latency", percentile=90, limit_s=1.0)
+
+
+def autoregressive(count: int, rho: float, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.normal(size=count) * math.sqrt(1 - rho**2)
+    values = np.empty(count)
+    values[0] = rng.normal()
+    for i in range(1, count):
+        values[i] = rho * values[i - 1] + noise[i]
+    return values
+
+
+def test_least_counts_that_support_an_upper_bound() -> None:
+    assert statistics.minimum_samples(0.99) == 368
+    assert statistics.minimum_samples(0.999) == 3688
+    assert statistics.minimum_samples(0.90) == 36
+    assert statistics.minimum_samples(0.95) == 72
+
+
+@pytest.mark.parametrize(("n", "supported"), [(367, False), (368, True)])
+def test_p99_is_not_given_below_its_least_count(n: int, supported: bool) -> None:
+    values = np.random.default_rng(5).permutation(np.arange(1.0, n + 1))
+    metric = statistics.percentile(values, 99)
+    # n_eff can only be lower than n: whether p99 is supported never depends on luck upwards.
+    assert (metric.value is not None) <= supported
+    lower, upper = statistics.interval_ranks(n, 0.99)
+    assert (upper is not None) is supported
+    assert lower < n
+    if metric.value is None:
+        assert metric.reason is not None
+        assert "not supported by n" in metric.reason
+        assert metric.high is None
+
+
+def test_ranks_agree_with_the_binomial() -> None:
+    # binom.ppf(.025, n, q) and binom.ppf(.975, n, q) + 1, computed with scipy 1.17.
+    assert statistics.interval_ranks(100, 0.5) == (40, 61)
+    assert statistics.interval_ranks(1000, 0.9) == (881, 919)
+    assert statistics.interval_ranks(5000, 0.99) == (4936, 4964)
+
+
+def test_percentile_is_an_order_statistic() -> None:
+    values = np.arange(1.0, 1001.0)
+    np.random.default_rng(0).shuffle(values)
+    metric = statistics.percentile(values, 90)
+    assert metric.value == 901.0
+    assert metric.low is not None
+    assert metric.high is not None
+    assert metric.low <= 901.0 <= metric.high
+    assert metric.low > 870
+    assert metric.high < 930
+
+
+@pytest.mark.parametrize("percent", [50.0, 90.0, 99.0])
+def test_intervals_cover_the_truth(percent: float) -> None:
+    rng = np.random.default_rng(11)
+    truth = -math.log(1 - percent / 100)
+    hits = 0
+    for _ in range(300):
+        metric = statistics.percentile(rng.exponential(size=1000), percent)
+        assert metric.low is not None
+        assert metric.high is not None
+        hits += metric.low <= truth <= metric.high
+    # 95 % nominal; three standard errors of 300 runs are 3.8 points, order statistics err wide.
+    assert hits / 300 > 0.91
+
+
+def test_correlation_widens_the_interval() -> None:
+    rng = np.random.default_rng(3)
+    independent = rng.normal(size=4000)
+    correlated = autoregressive(4000, 0.9, rng)
+    assert statistics.effective_sample_size(independent) > 3000
+    # The exact value for AR(1) is n (1 - rho) / (1 + rho) = 210.
+    assert 120 < statistics.effective_sample_size(correlated) < 380
+    narrow = statistics.percentile(independent, 50)
+    wide = statistics.percentile(correlated, 50)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)  # type: ignore[operator]
+
+
+def test_effective_sample_size_of_constants_and_few() -> None:
+    assert statistics.effective_sample_size(np.ones(50)) == 50
+    assert statistics.effective_sample_size(np.array([1.0, 2.0])) == 2
+    assert statistics.effective_sample_size(np.zeros(0)) == 0
+
+
+@given(st.lists(st.floats(1e-6, 1e3), min_size=0, max_size=300), st.sampled_from([50, 90, 99]))
+def test_percentile_never_lies_outside_the_sample(values: list[float], percent: float) -> None:
+    metric = statistics.percentile(np.array(values), percent)
+    if metric.value is None:
+        assert metric.reason
+    else:
+        assert min(values) <= metric.value <= max(values)
+        assert metric.high is not None
+        assert metric.value <= metric.high <= max(values)
+        assert metric.low is None or min(values) <= metric.low <= metric.value
+
+
+def test_rate_and_its_interval() -> None:
+    rng = np.random.default_rng(1)
+    ended = np.sort(rng.uniform(0, 100, size=1000))
+    metric = statistics.rate(np.ones(1000), ended, 100.0, unit="requests/s")
+    assert metric.value == 10.0
+    assert metric.low is not None
+    assert metric.high is not None
+    assert 8.5 < metric.low < 10 < metric.high < 11.5
+    few = statistics.rate(np.ones(3), np.array([1.0, 2.0, 3.0]), 3.0, unit="requests/s")
+    assert few.value == 1.0
+    assert few.low is None
+    assert statistics.rate(np.zeros(0), np.zeros(0), 1.0, unit="requests/s").value is None
+
+
+def test_wilson_matches_published_values() -> None:
+    # Newcombe 1998, table I: 81/263 -> 0.2553, 0.3662; 0/20 -> 0, 0.1611.
+    assert statistics.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert statistics.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_histogram_keeps_every_sample_within_a_percent() -> None:
+    values = np.random.default_rng(2).lognormal(-3, 1, size=5000)
+    histogram = statistics.histogram(values)
+    assert sum(count for _, count in histogram.counts) == 5000
+    ordered = np.sort(values)
+    middle = ordered[2500]
+    seen = 0
+    for bucket, count in histogram.counts:
+        seen += count
+        if seen > 2500:
+            assert histogram.growth**bucket <= middle * 1.0000001
+            assert middle < histogram.growth ** (bucket + 1) * 1.0000001
+            break
+    with pytest.raises(ValueError, match="0 or less"):
+        statistics.histogram(np.array([0.0]))
+
+
+def test_slo_states() -> None:
+    rng = np.random.default_rng(4)
+    fast = rng.uniform(0.1, 0.5, size=200)
+    assert statistics.check_slo(LIMIT, fast, 0).state == "met"
+    assert statistics.check_slo(LIMIT, fast + 1, 0).state == "missed"
+    few = statistics.check_slo(LIMIT, fast[:10], 0)
+    assert few.state == "unproven"
+    assert few.high_s is None
+    assert statistics.check_slo(LIMIT, np.zeros(0), 0).state == "unproven"
+
+
+def test_failures_count_as_misses_of_the_slo() -> None:
+    fast = np.random.default_rng(4).uniform(0.1, 0.5, size=200)
+    assert statistics.check_slo(LIMIT, fast, 0).state == "met"
+    assert statistics.check_slo(LIMIT, fast, 15).state == "unproven"
+    missed = statistics.check_slo(LIMIT, fast, 40)
+    assert missed.state == "missed"
+    assert missed.value_s is None
