@@ -1,0 +1,32 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+# Installed once, and again when what it depends on changes.
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## three workloads on every local target, a decision, an HTML report
+	$(BIN)/harness run -w llm-chat -w speech-to-text -w fraud-detection
+	$(BIN)/harness map demo
+	$(BIN)/harness report demo
+
+test: $(VENV)/.installed  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed  ## style, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed  ## every figure in docs/benchmarks.md
+	$(BIN)/python -m tests.benchmarks.native_parity
+
+clean:  ## remove what the other commands made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
