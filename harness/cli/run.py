@@ -126,6 +126,13 @@ class Lines:
 @click.option(
     "--resume", is_flag=True, help="Go on with the last run that did not come to its end."
 )
+@click.option(
+    "--limit",
+    "limit_s",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="Give a cell up when one of its phases takes longer.  [default: by profile]",
+)
 @catalog_option
 @results_option
 def command(
@@ -135,6 +142,7 @@ def command(
     profile: str,
     seed: int,
     resume: bool,
+    limit_s: float | None,
     catalog: Path | None,
     results: Path,
 ) -> None:
@@ -178,7 +186,7 @@ def command(
                 hint="`harness doctor` says what works here",
             )
         try:
-            finished = run_plan(plan, store, ledger, cache_folder(), Lines(plan))
+            finished = run_plan(plan, store, ledger, cache_folder(), Lines(plan), limit_s)
         except KeyboardInterrupt:
             echo("", err=True)
             echo(f"interrupted; what is measured is in {results}", err=True)

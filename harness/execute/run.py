@@ -52,6 +52,7 @@ def run_plan(
     ledger: Ledger,
     cache: Path,
     progress: Progress,
+    limit_s: float | None = None,
 ) -> Finished:
     """Measure every cell of `plan` that is not skipped and has no record of this run yet.
 
@@ -66,7 +67,7 @@ def run_plan(
         progress.start(number, len(due), planned)
         ledger.append("start", cell=planned.cell.id)
         start = time.monotonic()
-        one = measure_cell(planned, store, ledger.run, cache, progress)
+        one = measure_cell(planned, store, ledger.run, cache, progress, limit_s)
         stored.append(one)
         ledger.append("end", cell=planned.cell.id, record=one.record.id, status=one.record.status)
         progress.end(planned, one, time.monotonic() - start)
@@ -75,9 +76,17 @@ def run_plan(
 
 
 def measure_cell(
-    planned: Planned, store: Store, run: str, cache: Path, progress: Progress
+    planned: Planned,
+    store: Store,
+    run: str,
+    cache: Path,
+    progress: Progress,
+    limit_s: float | None = None,
 ) -> Stored:
-    """Run one cell's process and store its record, measured or failed."""
+    """Run one cell's process and store its record, measured or failed.
+
+    `limit_s` caps how long each phase may take; None leaves the profile's limits.
+    """
     draft = store.draft()
     try:
         started = datetime.now(UTC)
@@ -89,6 +98,7 @@ def measure_cell(
             cache=cache,
             folder=draft.folder,
             memory_bytes=_memory_limit(planned),
+            limit_s=limit_s,
         )
         ending = run_cell(job, progress.event)
         return draft.commit(_record(planned, draft, run, started, ending))

@@ -43,14 +43,15 @@ from harness.schema.workload import Server, Workload
 class Phases:
     """Announces the phases of a cell and keeps how long each took."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, cap_s: float | None) -> None:
         self._reporter = reporter
+        self._cap_s = cap_s
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def phase(self, name: str, limit_s: float) -> Iterator[None]:
         """Announce phase `name` and time it; the same name may come again."""
-        self._reporter.phase(name, limit_s)
+        self._reporter.phase(name, limit_s if self._cap_s is None else min(limit_s, self._cap_s))
         start = time.perf_counter()
         try:
             yield
@@ -115,7 +116,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     Raises HarnessError where the cell cannot be measured, and whatever the adapter raises.
     """
     profile = PROFILES[job.cell.profile]
-    phases = Phases(reporter)
+    phases = Phases(reporter, job.limit_s)
     workload = job.workload
     with phases.phase("build", profile.build_limit_s):
         model = build_model(workload.model, workload.task, cache=job.cache, data=job.data)

@@ -25,7 +25,8 @@ class Job(Spec):
 
     `data` is the folder that the workload's weight files are relative to, `cache` holds built
     models and reference outputs, `folder` receives `samples.parquet`. `memory_bytes` caps the
-    address space of the process (None: no cap).
+    address space of the process (None: no cap). `limit_s` caps each phase's limit (None: the
+    profile's own limits).
     """
 
     cell: Cell
@@ -35,6 +36,7 @@ class Job(Spec):
     cache: Path
     folder: Path
     memory_bytes: int | None = None
+    limit_s: float | None = None
 
 
 class Result(Spec):

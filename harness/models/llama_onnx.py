@@ -35,8 +35,10 @@ def _write(graph: DecoderGraph, weights: Weights, a: LlamaModel) -> None:
     sines = graph.by_position("sines", np.concatenate([-sine_table, sine_table], axis=1))
     swapped = constant(np.roll(np.arange(head), head // 2))
     if shared:
-        by_head = op("Concat", constant([-1, a.heads]), op("Shape", graph.mask), axis=0)
-        by_group = op("Concat", constant([-1, a.kv_heads]), constant([-1]), graph.total, axis=0)
+        by_head, by_group = (
+            op("Concat", constant([0, heads, -1]), graph.total, axis=0)
+            for heads in (a.heads, a.kv_heads)
+        )
 
     def normalise(states: str, name: str) -> str:
         # In this order runtimes know it for what it is, and use one kernel.

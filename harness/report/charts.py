@@ -188,7 +188,7 @@ def _draw(axes: Axes, what: str, limit: SloLimit, curves: Sequence[Curve]) -> No
             getattr(axes, f"set_{begin}scale")("log")
         getattr(axes, f"set_{begin}lim")(scale.low, scale.high)
         ticks = scale.ticks()
-        text = units.number if begin == "x" else units.seconds
+        text = _rate_tick if begin == "x" else units.seconds
         axis.set_ticks(list(ticks), labels=[text(tick) for tick in ticks])
         axis.set_ticks([], minor=True)
     axes.grid(True, linewidth=0.6)
@@ -261,6 +261,10 @@ def _draw(axes: Axes, what: str, limit: SloLimit, curves: Sequence[Curve]) -> No
         )
 
 
+def _rate_tick(value: float) -> str:
+    return units.count(value) if value == round(value) else units.number(value)
+
+
 def _spread(ends: Sequence[tuple[float, int]]) -> dict[int, float]:
     """Return a height for each label, near its curve's end, with none upon another."""
     gap = min(LABEL_GAP, 1.0 / len(ends))
@@ -280,9 +284,7 @@ def _placeholder(index: int) -> str:
     return f"label-of-curve-{index}-"
 
 
-def _dressed(
-    svg: str, *, key: str, title: str, description: str, labels: dict[str, str]
-) -> Markup:
+def _dressed(svg: str, *, key: str, title: str, description: str, labels: dict[str, str]) -> Markup:
     """Return matplotlib's document as an inline SVG: named, themed, with ids of its own."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)

@@ -102,9 +102,7 @@ def percentile_names(rows: Iterable[Row], metric: str) -> tuple[tuple[str, str],
     return tuple((f"{prefix}{value:g}", f"p{value:g}") for value in sorted(found))
 
 
-def _drawing(
-    view: WorkloadView, metric: str, limits: Sequence[SloLimit]
-) -> LatencyDrawing | None:
+def _drawing(view: WorkloadView, metric: str, limits: Sequence[SloLimit]) -> LatencyDrawing | None:
     promised = limits[0].percentile
     shapes = _shapes(promised)
     drawable = [row for row in view.measured if row.doubt != "invalid"]

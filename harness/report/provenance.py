@@ -74,7 +74,7 @@ def _values(fields: Sequence[EnvironmentField]) -> str:
         for f in fields
     )
     if len(distinct) > MOST_VALUES and len(amounts) == len(fields):
-        low, high = units.number(min(amounts)), units.number(max(amounts))
+        low, high = _words(min(amounts)), _words(max(amounts))
         return f"{low} to {high} over {units.count(len(fields))} records"
     return "; ".join(distinct)
 
@@ -82,7 +82,9 @@ def _values(fields: Sequence[EnvironmentField]) -> str:
 def _words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return units.count(value)
+    if isinstance(value, float):
         return units.number(value)
     if value is None:
         return "none"

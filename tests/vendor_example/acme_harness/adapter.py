@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from harness.adapters.base import BlockingSession, Model, Output, Request, Target
 from harness.errors import UnsupportedError
 

@@ -1,0 +1,127 @@
+"""The first screen: each workload's answer in the words and figures that somebody signs for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness import units
+from harness.report import words
+from harness.report.view import WorkloadView
+from harness.schema.decision import Interval, Option, WorkloadDecision
+from harness.schema.record import SloCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """How far the figures carry the choice: a tone for the style sheet, a shape and words."""
+
+    tone: str
+    sign: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One workload's answer, as text."""
+
+    key: str
+    decision: WorkloadDecision
+    certainty: Certainty
+    promises: tuple[str, ...]
+    fleet: str
+    energy: str
+    runner_up: str
+
+
+def answers(views: Sequence[WorkloadView]) -> tuple[Answer, ...]:
+    """Return the answers in the order of `views`."""
+    return tuple(_answer(view) for view in views)
+
+
+def total(views: Sequence[WorkloadView]) -> str:
+    """Return what all choices cost a year, and for how many of the workloads that is."""
+    chosen = [view.decision.choice for view in views if view.decision.choice is not None]
+    if not chosen:
+        return "No workload has a target that can be recommended."
+    cost = units.usd(math.fsum(option.cost_per_year_usd for option in chosen))
+    if len(views) == 1:
+        return f"{cost} a year"
+    known, every = units.count(len(chosen)), units.count(len(views))
+    share = f"all {every} workloads" if known == every else f"{known} of {every} workloads"
+    return f"{cost} a year for {share}, each on machines of its own"
+
+
+def figure(interval: Interval, unit: str) -> str:
+    """Return the figure with its interval, or alone where the interval adds nothing."""
+    if interval.low == interval.high == interval.value:
+        return units.quantity(interval.value, unit)
+    return units.interval(interval.value, interval.low, interval.high, unit)
+
+
+def promise(check: SloCheck) -> str:
+    """Return a promise with what was measured: `Latency p95 150 ms (at most 158 ms) of 200 ms`."""
+    limit = check.limit
+    name = f"{words.metric(limit.metric)} p{limit.percentile:g}"
+    if check.value_s is None:
+        return f"{name}: not supported by n; the limit is {units.seconds(limit.limit_s)}"
+    bound = (
+        "no upper bound is supported by n"
+        if check.high_s is None
+        else f"at most {units.seconds(check.high_s)}"
+    )
+    return f"{name}: {units.seconds(check.value_s)} ({bound}); limit {units.seconds(limit.limit_s)}"
+
+
+def energy(option: Option) -> str:
+    """Return the energy of a request with its boundary, or that it is not measured and why."""
+    if option.energy_j_per_request is None:
+        return f"not measured: {option.energy_reason or 'no reason given'}"
+    boundary = option.energy_boundary or "boundary not stated"
+    return f"{figure(option.energy_j_per_request, 'J')} a request ({boundary})"
+
+
+def fleet(option: Option) -> str:
+    """Return how many units are bought and how busy they are."""
+    unit = "replica" if option.replicas == 1 else "replicas"
+    text = f"{units.count(option.replicas)} {unit}, {units.percent(option.utilisation)} used"
+    later = option.replicas_at_horizon
+    if later is not None and later != option.replicas:
+        text += f"; {units.count(later)} at the horizon"
+    return text
+
+
+def _answer(view: WorkloadView) -> Answer:
+    decision = view.decision
+    choice, second = decision.choice, decision.runner_up
+    return Answer(
+        key=view.key,
+        decision=decision,
+        certainty=_certainty(decision),
+        promises=() if choice is None else tuple(promise(check) for check in choice.slo),
+        fleet="" if choice is None else fleet(choice),
+        energy="" if choice is None else energy(choice),
+        runner_up=_runner_up(second),
+    )
+
+
+def _runner_up(second: Option | None) -> str:
+    if second is None:
+        return "none: no other target is feasible"
+    cost = figure(second.cost_per_unit_usd, "USD")
+    state = words.state(second.slo_state)
+    return f"{second.title}, {cost} per {second.cost_unit}, SLO {state}"
+
+
+def _certainty(decision: WorkloadDecision) -> Certainty:
+    choice = decision.choice
+    if choice is None:
+        return Certainty("bad", "✕", "No target to recommend")
+    if choice.slo_state == "unproven":
+        return Certainty("warn", "?", "SLO not proven")
+    if decision.clear is None:
+        return Certainty("plain", "●", "The only feasible target")
+    if decision.clear:
+        return Certainty("good", "✓", "Clear choice")
+    return Certainty("warn", "≈", "Close call: the cost intervals overlap")

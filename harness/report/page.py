@@ -1,0 +1,148 @@
+"""The page: a decision and its records through the templates to one self-contained HTML text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from harness import units
+from harness.errors import StoreError
+from harness.report import answers, provenance, words
+from harness.report.bars import cost_bars, energy_bars
+from harness.report.charts import curve_charts
+from harness.report.latency import latency_drawings
+from harness.report.text import on_page
+from harness.report.view import workload_views
+from harness.schema import Decision, Metric, Record
+from harness.schema.decision import Rejection
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(decision: Decision, records: Sequence[Record], *, command: str | None = None) -> str:
+    """Return the report of `decision` as one HTML file without scripts or outside resources.
+
+    `records` must hold every record that the decision names; others are ignored, and their order
+    does not matter. `command` is the line that makes the report again. Same arguments, same bytes.
+    Raises StoreError if a record that the decision names is not among `records`.
+    """
+    from markupsafe import Markup
+
+    given = {record.id: record for record in records}
+    missing = [pin for pin in decision.records if pin.id not in given]
+    if missing:
+        raise StoreError(
+            f"the decision on '{decision.brief.name}' was made from record {missing[0].id} "
+            f"({missing[0].label}), which is missing",
+            hint="name the folder that holds it with --results",
+        )
+    known = [given[pin.id] for pin in decision.records]
+    views = workload_views(decision, known)
+    environment = _environment()
+    template = environment.get_template("page.html.j2")
+    style = _read("style.css")
+    return template.render(
+        style=Markup(style),
+        decision=decision,
+        brief=decision.brief,
+        views=views,
+        answers=answers.answers(views),
+        total=answers.total(views),
+        latency={view.key: latency_drawings(view) for view in views},
+        curves={view.key: curve_charts(view) for view in views},
+        costs={view.key: cost_bars(view) for view in views},
+        energies={view.key: energy_bars(view) for view in views},
+        software=provenance.software(known),
+        environment=provenance.environment(known),
+        pins=provenance.pins(decision, given),
+        evidence=words.EVIDENCE,
+        glossary=words.GLOSSARY,
+        command=command or f"harness report {decision.brief.name}",
+    )
+
+
+def _environment() -> Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _read(f"templates/{name}")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=on_page,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "seconds": units.seconds,
+        "duration": units.duration,
+        "usd": units.usd,
+        "percent": units.percent,
+        "count": units.count,
+        "number": units.number,
+        "rate": units.rate,
+        "quantity": units.quantity,
+        "figure": answers.figure,
+        "metric": _metric,
+        "limit": _limit,
+        "margin": _margin,
+        "day": _day,
+        "moment": _moment,
+        "rule": words.rule,
+        "state": words.state,
+        "sign": words.sign,
+        "standing": words.standing,
+        "tier": words.tier,
+        "scenario": words.scenario,
+        "percentile": _percentile,
+        "energy": answers.energy,
+        "fleet": answers.fleet,
+    }
+    return environment
+
+
+def _read(name: str) -> str:
+    return resources.files("harness.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _metric(metric: Metric | None) -> str:
+    """Return a record's figure with its interval, or the reason why there is none."""
+    if metric is None:
+        return "not recorded"
+    return units.interval(metric.value, metric.low, metric.high, metric.unit, metric.reason)
+
+
+def _limit(rejection: Rejection, value: float | None) -> str:
+    """Return a rejection's number or limit in its unit."""
+    unit = (rejection.unit or "1").replace("_", " ")
+    if value is not None and unit == "days":
+        return f"{units.count(value)} days"
+    if value is not None and unit.startswith("USD "):
+        return f"{units.usd(value)} {unit.removeprefix('USD ')}"
+    return units.quantity(value, unit, "not a number")
+
+
+def _margin(rejection: Rejection) -> str:
+    """Return by how much the limit is missed, in words."""
+    margin = rejection.margin
+    if margin is None:
+        return "does not apply"
+    if margin < 0:
+        return f"{units.percent(-margin)} beyond"
+    return "at the limit" if margin == 0 else f"{units.percent(margin)} to spare"
+
+
+def _day(value: date) -> str:
+    return value.isoformat()
+
+
+def _moment(value: datetime) -> str:
+    """Return a moment to the minute, with its offset from UTC."""
+    return value.isoformat(sep=" ", timespec="minutes")
+
+
+def _percentile(value: float) -> str:
+    """Return a percentile as metrics are named by it: `95`, `99.9`."""
+    return f"{value:g}"

@@ -1,0 +1,157 @@
+"""Every way in which a cell can end badly costs that cell only and is named in its record."""
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.execute.ledger import Ledger, Options
+from harness.execute.process import run_cell
+from harness.execute.run import measure_cell, run_plan
+from harness.measure.job import Job
+from harness.plan import Planned, make_cell
+from harness.store import Store
+from tests.factories import make_fraud_workload, make_target
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT / "workloads"
+LIMIT_S = 6.0
+
+
+class Silent:
+    def start(self, number, total, planned):
+        pass
+
+    def event(self, event):
+        pass
+
+    def end(self, planned, stored, spent_s):
+        pass
+
+
+def planned_with(name: str, **options) -> Planned:
+    workload = make_fraud_workload(scenarios=[{"kind": "single_stream"}])
+    target = make_target(name, runtime={"adapter": "fake", "options": options})
+    cell = make_cell(workload, target, workload.scenarios[0], profile="quick", seed=0)
+    return Planned(cell, workload, target, WEIGHTS, None, 1.0)
+
+
+def run(tmp_path: Path, cache: Path, limit_s: float | None = None, **options):
+    store = Store(tmp_path / "results")
+    return measure_cell(planned_with("box", **options), store, "0" * 26, cache, Silent(), limit_s)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_a_good_cell_leaves_a_whole_record(tmp_path: Path, cache: Path) -> None:
+    stored = run(tmp_path, cache, latency_s=0.002)
+    record = stored.record
+    assert record.status == "ok", record.failure
+    assert set(record.files) == {"samples.parquet"}
+    point = record.headline_point
+    assert point is not None
+    median = point.metrics["latency_s.p50"].value
+    assert median is not None
+    assert 0.002 <= median < 0.02
+    assert point.requests >= 368
+    assert record.verdict.state == "invalid"
+    assert "simulated" in [reason.code for reason in record.verdict.reasons]
+    # The fake answers are no fraud scores: the gate catches them.
+    assert not record.quality_passed
+    assert point.energy[0].joules is None or point.energy[0].boundary == "package"
+    assert record.environment["python"].value
+    assert Store(tmp_path / "results").read(stored.folder).record == record
+
+
+FAULTS = [
+    ("exception", "open", "exception", "as asked"),
+    ("exception", 3, "ok", ""),
+    ("segfault", 3, "crash", "SIGSEGV"),
+    ("segfault", "open", "crash", "SIGSEGV"),
+    ("abort", 3, "crash", "SIGABRT"),
+    ("exit", 3, "exit", "exit code 7"),
+    ("sigkill", 3, "crash", "SIGKILL"),
+    ("hang", 3, "hang", "within"),
+    ("hang_ignoring_sigterm", "open", "hang", "within"),
+    ("spin", 3, "hang", "within"),
+    ("memory", 3, "out_of_memory", ""),
+    ("flood", 3, "output_flood", "MB of output"),
+    ("grandchild", 3, "ok", ""),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "at", "kind", "text"), FAULTS)
+def test_a_fault_is_named_and_contained(
+    tmp_path: Path, cache: Path, fault: str, at: object, kind: str, text: str
+) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    start = time.monotonic()
+    stored = run(tmp_path, cache, LIMIT_S, fault=fault, fault_at=at, memory_gb=60, flood_mb=200)
+    spent = time.monotonic() - start
+    record = stored.record
+    if kind == "ok":
+        assert record.status == "ok", record.failure
+    else:
+        assert record.failure is not None
+        assert record.failure.kind == kind, record.failure
+        assert text in record.failure.message
+        assert record.status == "failed"
+        assert record.points == ()
+        assert record.files == {}
+    if kind == "hang":
+        assert spent < 4 * LIMIT_S
+    assert set(psutil.Process().children(recursive=True)) <= before
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= descriptors
+
+
+def test_a_crash_leaves_the_other_cells_alone(tmp_path: Path, cache: Path) -> None:
+    plan = [
+        planned_with("before"),
+        planned_with("crashes", fault="segfault", fault_at="open"),
+        planned_with("after"),
+    ]
+    store = Store(tmp_path)
+    ledger = Ledger.begin(tmp_path, "01" + "0" * 24, Options((), (), (), "quick", 0), [])
+    finished = run_plan(plan, store, ledger, cache, Silent())
+    assert [s.record.status for s in finished.stored] == ["ok", "failed", "ok"]
+    assert ledger.finished
+    # The same run again has nothing left to do.
+    again = run_plan(plan, store, ledger, cache, Silent())
+    assert again.stored == ()
+    assert again.already == 3
+
+
+def test_an_unknown_adapter_is_a_failure_with_a_hint(tmp_path: Path, cache: Path) -> None:
+    planned = planned_with("box")
+    target = make_target("box", runtime={"adapter": "onnxruntim"})
+    planned = Planned(planned.cell, planned.workload, target, WEIGHTS, None, 1.0)
+    record = measure_cell(planned, Store(tmp_path), "0" * 26, cache, Silent()).record
+    assert record.failure is not None
+    assert "onnxruntim" in record.failure.message
+    assert record.failure.hint
+
+
+def test_junk_on_the_result_descriptor_is_no_result(tmp_path: Path, monkeypatch) -> None:
+    planned = planned_with("box")
+    job = Job(
+        cell=planned.cell,
+        workload=planned.workload,
+        target=planned.target,
+        data=WEIGHTS,
+        cache=tmp_path,
+        folder=tmp_path,
+    )
+    script = tmp_path / "python"
+    script.write_text('#!/bin/bash\nprintf "%s\\n" "{" "[[[" >&"$4"\nexit 0\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(script))
+    ending = run_cell(job)
+    assert ending.failure is not None
+    assert ending.failure.kind == "no_result"
+    assert ending.result is None
