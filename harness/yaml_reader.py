@@ -22,7 +22,7 @@ from harness.errors import Problem, SpecError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 MAX_DIGITS = 18
 MAX_NUMBER_LENGTH = 64
 

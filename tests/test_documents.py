@@ -103,7 +103,7 @@ def test_a_whole_workload():
         (
             "2026-11-01",
             "2026-13-01",
-            "t.yaml:9:49: hardware.tdp_w.date: must be a date as in 2026-11-30, is '2026-13-01'",
+            "t.yaml:9:48: hardware.tdp_w.date: must be a date as in 2026-11-30, is '2026-13-01'",
             None,
         ),
         (
@@ -127,7 +127,7 @@ def test_a_whole_workload():
         (
             "d: text}",
             "d: [1]}",
-            "t.yaml:12:38: runtime.options.d: must be true or false, a whole number, a number or "
+            "t.yaml:12:39: runtime.options.d: must be true or false, a whole number, a number or "
             "text, is [1]",
             None,
         ),
@@ -137,7 +137,7 @@ def test_a_whole_workload():
         (
             "jurisdiction: eu",
             "jurisdiction: EU",
-            "t.yaml:13:48: site.jurisdiction: must be words of a-z and 0-9 joined by '-', is 'EU'",
+            "t.yaml:13:49: site.jurisdiction: must be words of a-z and 0-9 joined by '-', is 'EU'",
             None,
         ),
         ("title: A box", "title: ''", "t.yaml:3:8: title: must not be empty", None),

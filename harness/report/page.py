@@ -13,6 +13,7 @@ from harness.report import answers, provenance, words
 from harness.report.bars import cost_bars, energy_bars
 from harness.report.charts import curve_charts
 from harness.report.latency import latency_drawings
+from harness.report.prices import prices
 from harness.report.text import on_page
 from harness.report.view import workload_views
 from harness.schema import Decision, Metric, Record
@@ -51,6 +52,7 @@ def render(decision: Decision, records: Sequence[Record], *, command: str | None
         views=views,
         answers=answers.answers(views),
         total=answers.total(views),
+        prices=prices(views, decision.brief.as_of),
         latency={view.key: latency_drawings(view) for view in views},
         curves={view.key: curve_charts(view) for view in views},
         costs={view.key: cost_bars(view) for view in views},

@@ -73,9 +73,7 @@ def test_units_are_whole_and_at_least_one(peak, throughput, utilisation_max, rep
     assert replicas_for(peak, throughput, utilisation_max) == replicas
 
 
-@given(
-    peak=st.floats(0, 1e6), throughput=st.floats(1e-2, 1e6), utilisation_max=st.floats(0.05, 1)
-)
+@given(peak=st.floats(0, 1e6), throughput=st.floats(1e-2, 1e6), utilisation_max=st.floats(0.05, 1))
 def test_the_units_carry_the_peak_and_one_less_would_not(peak, throughput, utilisation_max):
     count = replicas_for(peak, throughput, utilisation_max)
     usable = throughput * utilisation_max

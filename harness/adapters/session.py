@@ -1,0 +1,213 @@
+"""What the runtimes in this process share: checked requests, greedy decoding, streamed tokens.
+
+A runtime brings an engine that computes logits; what a request means is written here once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.adapters.base import (
+    BlockingSession,
+    Output,
+    Query,
+    Request,
+    RowRequest,
+    ScoreSpeechRequest,
+    ScoreTextRequest,
+    SpeechRequest,
+    Target,
+    TextRequest,
+)
+from harness.errors import AdapterError, SpecError
+from harness.hardware import physical_cores
+from harness.schema.workload import LlamaModel, WhisperModel
+
+ROWS_MAX = 1024
+"""Rows in one query, unless the target's option `max_batch` says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A target's `runtime.options`: compute threads, and rows that one query may hold."""
+
+    threads: int
+    max_batch: int
+
+
+def read_options(target: Target) -> Options:
+    """Return the options of `target`; raise SpecError for an unknown one or a wrong value.
+
+    `threads` is, unless given, the number of physical cores that this process may use.
+    """
+    given = target.runtime.options
+    known = Options.__dataclass_fields__
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise SpecError(
+                f"target {target.name}: the {target.runtime.adapter} adapter has no option "
+                f"{name!r}; it has {', '.join(sorted(known))}",
+                hint=f"did you mean {close[0]!r}?" if close else None,
+            )
+        if type(value) is not int or value < 1:
+            raise SpecError(
+                f"target {target.name}: option {name!r} must be a whole number of at least 1, "
+                f"not {value!r}"
+            )
+    return Options(
+        threads=int(given.get("threads") or default_threads()),
+        max_batch=int(given.get("max_batch", ROWS_MAX)),
+    )
+
+
+def default_threads() -> int:
+    """Return the number of physical cores that this process may use, or of logical ones."""
+    available = os.sched_getaffinity(0)
+    return int(physical_cores(available).value or len(available))
+
+
+class SequenceEngine(Protocol):
+    """A loaded Llama or Whisper model that continues one sequence of tokens."""
+
+    def begin(self, features: NDArray[np.float32] | None) -> None:
+        """Forget the sequence; for speech, take in `features` (float32 [mel bands, frames])."""
+
+    def next_token(self, tokens: NDArray[np.int64]) -> int:
+        """Add `tokens` (int64 [count]) to the sequence; return the likeliest next token.
+
+        That is the lowest id among the largest logits.
+        """
+
+    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Add `tokens` to the sequence; return the logits after each, [count, vocabulary]."""
+
+
+class SequenceSession(BlockingSession):
+    """Answers text or speech requests one at a time with an engine, streaming every token."""
+
+    def __init__(
+        self,
+        architecture: LlamaModel | WhisperModel,
+        engine: SequenceEngine,
+        description: Mapping[str, object],
+    ) -> None:
+        self._architecture = architecture
+        self._engine: SequenceEngine | None = engine
+        self._description = {**description, "max_batch": self.max_batch}
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what really runs."""
+        return self._description
+
+    def submit(self, query: Query) -> None:
+        """Answer `query`; an exception fails it."""
+        try:
+            if self._engine is None:
+                raise AdapterError("the session is closed")
+            if len(query.requests) > self.max_batch:
+                raise AdapterError(f"{len(query.requests)} requests; one query holds 1")
+            for index, request in enumerate(query.requests):
+                self._answer(self._engine, query, index, request)
+        except Exception as error:  # whatever a runtime raises is the query's failure
+            query.fail(error)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._engine = None
+
+    def _answer(self, engine: SequenceEngine, query: Query, index: int, request: Request) -> None:
+        tokens, features, steps = self._check(request)
+        engine.begin(features)
+        if not steps:
+            query.done(index, Output(logits=engine.logits(tokens)))
+            return
+        chosen = []
+        for _ in range(steps):
+            token = engine.next_token(tokens)
+            query.tokens(index, 1)
+            chosen.append(token)
+            tokens = np.array([token], dtype=np.int64)
+        query.done(index, Output(tokens=chosen))
+
+    def _check(
+        self, request: Request
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32] | None, int]:
+        """Return the first tokens, the features, and the tokens to generate (0: score instead).
+
+        Raises AdapterError for what the model cannot take: some runtimes would compute garbage.
+        """
+        a = self._architecture
+        features = None
+        steps = 0
+        if isinstance(a, LlamaModel) and isinstance(request, TextRequest):
+            tokens, steps, context = request.prompt, request.max_new_tokens, a.context
+        elif isinstance(a, LlamaModel) and isinstance(request, ScoreTextRequest):
+            tokens, context = request.tokens, a.context
+        elif isinstance(a, WhisperModel) and isinstance(request, SpeechRequest):
+            tokens, steps, context = request.prefix, request.max_new_tokens, a.text_context
+            features = request.features
+        elif isinstance(a, WhisperModel) and isinstance(request, ScoreSpeechRequest):
+            tokens, features, context = request.tokens, request.features, a.text_context
+        else:
+            raise AdapterError(f"a {a.family} model does not take a {type(request).__name__}")
+        if isinstance(a, WhisperModel) and features is not None:
+            if features.shape != (a.mel_bands, a.frames) or features.dtype != np.float32:
+                raise AdapterError(
+                    f"features are {features.dtype} {list(features.shape)}, "
+                    f"not float32 {[a.mel_bands, a.frames]}"
+                )
+        if steps < 1 and isinstance(request, TextRequest | SpeechRequest):
+            raise AdapterError("a request must ask for at least one token")
+        # The last token generated is not fed back, so it needs no room.
+        if not 0 < len(tokens) <= len(tokens) + max(0, steps - 1) <= context:
+            raise AdapterError(
+                f"{len(tokens)} tokens and {steps} to generate do not fit in {context} positions"
+            )
+        if tokens.min() < 0 or tokens.max() >= a.vocabulary:
+            raise AdapterError(f"a token is outside the vocabulary of {a.vocabulary}")
+        return np.ascontiguousarray(tokens, dtype=np.int64), features, steps
+
+
+class RowSession(BlockingSession):
+    """Scores rows: those of a query as one matrix.
+
+    `score` takes float32 [rows, features] and returns float32 [rows].
+    """
+
+    def __init__(
+        self,
+        score: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        max_batch: int,
+        description: Mapping[str, object],
+    ) -> None:
+        self.max_batch = max_batch
+        self._score: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = score
+        self._description = {**description, "max_batch": max_batch}
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what really runs."""
+        return self._description
+
+    def infer(self, requests: Sequence[Request]) -> Sequence[Output]:
+        """Return the score of each row."""
+        if self._score is None:
+            raise AdapterError("the session is closed")
+        rows = []
+        for request in requests:
+            if not isinstance(request, RowRequest):
+                raise AdapterError(f"a trees_mlp model does not take a {type(request).__name__}")
+            rows.append(request.features)
+        matrix = np.array(rows, dtype=np.float32)
+        return [Output(score=score) for score in self._score(matrix).tolist()]
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._score = None

@@ -1,0 +1,225 @@
+"""PyTorch, eager, on a CPU or an NVIDIA GPU."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.session import (
+    Options,
+    RowSession,
+    SequenceSession,
+    read_options,
+)
+from harness.errors import PrerequisiteError, UnsupportedError
+from harness.models import trees_mlp
+from harness.models.model import Weights
+from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.models import whisper_torch
+
+TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+class TorchAdapter:
+    """Opens models as plain PyTorch modules. Options: threads, max_batch (rows in a query)."""
+
+    api_version: ClassVar[int] = API_VERSION
+
+    def open(self, target: Target, model: Model) -> Session:
+        """Load `model` on the target's device in its precision.
+
+        Raises PrerequisiteError without PyTorch or CUDA, UnsupportedError for another device or
+        precision.
+        """
+        options = read_options(target)
+        try:
+            import torch
+        except ImportError as error:
+            raise PrerequisiteError(
+                "the torch adapter needs PyTorch",
+                hint="pip install 'accelerator-harness[torch]'",
+            ) from error
+        runtime, architecture = target.runtime, model.architecture
+        if runtime.precision not in TYPES:
+            raise UnsupportedError(
+                f"the torch adapter computes in {', '.join(TYPES)}, not in {runtime.precision}"
+            )
+        if isinstance(architecture, TreesMlpModel) and runtime.precision != "fp32":
+            raise UnsupportedError(
+                f"trees compare fp32 features with fp32 thresholds; in {runtime.precision} rows "
+                "would take wrong branches"
+            )
+        device = _device(runtime.device)
+        torch.set_num_threads(options.threads)
+        # fp32 shall mean fp32: by default cuDNN rounds the inputs of convolutions to TF32.
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        dtype: torch.dtype = getattr(torch, TYPES[runtime.precision])
+        description = _describe(device, runtime.precision, options)
+        if isinstance(architecture, TreesMlpModel):
+            return _rows(model, device, options, description)
+        engine: _LlamaEngine | _WhisperEngine
+        probe = None
+        if isinstance(architecture, LlamaModel):
+            engine = _LlamaEngine(model.weights(), architecture, device, dtype)
+        else:
+            engine = _WhisperEngine(model.weights(), architecture, device, dtype)
+            probe = np.zeros((architecture.mel_bands, architecture.frames), dtype=np.float32)
+
+        def step() -> None:
+            engine.begin(probe)
+            engine.next_token(np.zeros(1, dtype=np.int64))
+
+        return SequenceSession(architecture, engine, {**description, **_operators(step)})
+
+
+class _LlamaEngine:
+    def __init__(
+        self, weights: Weights, architecture: LlamaModel, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        from harness.models import llama_torch
+
+        self._device = device
+        self._module = llama_torch.from_weights(weights, architecture).to(device, dtype)
+        self._cache = self._module.make_cache()
+
+    def begin(self, features: NDArray[np.float32] | None) -> None:
+        self._cache.length = 0
+
+    def next_token(self, tokens: NDArray[np.int64]) -> int:
+        return int(self._extend(tokens, 1)[0, -1].argmax())
+
+    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _to_numpy(self._extend(tokens, None)[0])
+
+    def _extend(self, tokens: NDArray[np.int64], wanted: int | None) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            batch = torch.from_numpy(tokens)[None].to(self._device)
+            logits: torch.Tensor = self._module(batch, self._cache, wanted)
+            return logits
+
+
+class _WhisperEngine:
+    def __init__(
+        self,
+        weights: Weights,
+        architecture: WhisperModel,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        from harness.models import whisper_torch
+
+        self._device, self._type = device, dtype
+        self._module = whisper_torch.from_weights(weights, architecture).to(device, dtype)
+        self._cache: whisper_torch.Cache | None = None
+
+    def begin(self, features: NDArray[np.float32] | None) -> None:
+        import torch
+
+        with torch.inference_mode():
+            batch = torch.tensor(features)[None].to(self._device, self._type)
+            self._cache = self._module.begin(batch)
+
+    def next_token(self, tokens: NDArray[np.int64]) -> int:
+        return int(self._extend(tokens, 1)[0, -1].argmax())
+
+    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _to_numpy(self._extend(tokens, None)[0])
+
+    def _extend(self, tokens: NDArray[np.int64], wanted: int | None) -> torch.Tensor:
+        import torch
+
+        assert self._cache is not None
+        with torch.inference_mode():
+            batch = torch.from_numpy(tokens)[None].to(self._device)
+            return self._module.extend(batch, self._cache, wanted)
+
+
+def _rows(
+    model: Model, device: torch.device, options: Options, description: dict[str, object]
+) -> Session:
+    import torch
+
+    module = trees_mlp.torch_module(model.weights()).to(device)
+
+    def score(features: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return _to_numpy(module(torch.from_numpy(features).to(device)))
+
+    width = len(model.weights()["normalise.mean"])
+    operators = _operators(lambda: score(np.zeros((1, width), dtype=np.float32)))
+    return RowSession(score, options.max_batch, {**description, **operators})
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.float().cpu().numpy()
+    return array
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise PrerequisiteError(
+                f"PyTorch {torch.__version__} finds no CUDA device",
+                hint="run `harness doctor`; it needs an NVIDIA driver and a CUDA build of PyTorch",
+            )
+    elif name != "cpu":
+        raise UnsupportedError(f"the torch adapter drives 'cpu' and 'cuda', not '{name}'")
+    return torch.device(name)
+
+
+def _describe(device: torch.device, precision: str, options: Options) -> dict[str, object]:
+    import torch
+
+    cuda = device.type == "cuda"
+    return {
+        "runtime": "torch",
+        "version": torch.__version__,
+        "mode": "eager",
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if cuda else None,
+        "cuda_version": torch.version.cuda if cuda else None,
+        "precision": precision,
+        "tf32": False,
+        "threads": options.threads,
+        "fallbacks": [],
+    }
+
+
+def _operators(step: Callable[[], object]) -> dict[str, object]:
+    """Run `step` once and return which operators it called how often, to be described.
+
+    Eager PyTorch has no graph; what it dispatches is what runs. An operator that the device does
+    not have would have raised.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    counts: Counter[str] = Counter()
+
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(
+            self,
+            function: Callable[..., object],
+            types: object,
+            arguments: tuple[object, ...] = (),
+            keywords: dict[str, object] | None = None,
+        ) -> object:
+            counts[str(function)] += 1
+            return function(*arguments, **(keywords or {}))
+
+    with Counting():
+        step()
+    return {"operators": {"counts": dict(counts), "unsupported": [], "lowered": []}}

@@ -1,0 +1,45 @@
+"""The prices that the options rest on, each target's once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from harness import units
+from harness.report.view import WorkloadView
+
+PRICE_LINES = ("rent", "capital")
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """A target's price with its source, its date and its age in days on the day of the brief."""
+
+    target: str
+    price: str
+    source: str
+    day: str
+    age: str
+
+
+def prices(views: Sequence[WorkloadView], as_of: date) -> tuple[PriceRow, ...]:
+    """Return the price of every target that is an option of any workload."""
+    rows: dict[PriceRow, None] = {}
+    for view in views:
+        for row in view.rows:
+            option = row.option
+            if option is None:
+                continue
+            bases = [line.basis for line in option.cost_lines if line.name in PRICE_LINES]
+            age = units.count((as_of - option.price_date).days)
+            rows.setdefault(
+                PriceRow(
+                    target=row.title,
+                    price="; ".join(bases) or "not itemised",
+                    source=option.price_source,
+                    day=option.price_date.isoformat(),
+                    age=f"{age} days",
+                )
+            )
+    return tuple(rows)

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from harness.measure.environment import Activity, Disturbance, disturbance
+from harness.measure.samples import Samples
+from harness.measure.summary import Window, summarise
+from harness.measure.verdict import judge
+from harness.schema.workload import SloLimit
+
+SLO = (SloLimit(metric="latency", percentile=90, limit_s=1.0),)
+QUIET = Disturbance(foreign_cores=0.0, steal_share=0.0, own_cores=1.0, pressure_share=0.0)
+
+
+def window_of(latency_s, *, failed=0, late_s=0.0) -> Window:
+    samples = Samples(0, 0)
+    at = 0.0
+    for number, each in enumerate(latency_s):
+        end = at + late_s + each
+        row = (at, at + late_s, -1, end)
+        status = 1 if number < failed else 0
+        stamps = (round(t * 1e9) if t >= 0 else -1 for t in row)
+        samples.rows.append((0, 0, *stamps, 0, 0, 1, status))
+        at = end
+    return Window(samples, [0.0])
+
+
+def verdict_of(window: Window, disturbed=QUIET, load=None, complaints=(), simulated=False):
+    point = summarise(
+        window,
+        task="tabular_classification",
+        scenario="single_stream" if load is None else "server",
+        slo=SLO,
+        energy=[],
+        load=load,
+    )
+    return judge([window], [point], SLO, disturbed, complaints, simulated)
+
+
+def codes(verdict) -> set[str]:
+    return {reason.code for reason in verdict.reasons}
+
+
+STEADY = np.full(200, 0.1)
+
+
+def test_a_quiet_steady_run_is_valid() -> None:
+    verdict = verdict_of(window_of(STEADY))
+    assert verdict.state == "valid"
+    assert verdict.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "state", "code"),
+    [
+        (Disturbance(0.5, 0.0, 1.0, 0.0), "noisy", "foreign-load"),
+        (Disturbance(0.0, 0.02, 1.0, 0.0), "noisy", "steal"),
+        (Disturbance(0.0, 0.2, 1.0, 0.0), "invalid", "steal"),
+    ],
+)
+def test_what_others_did_is_judged(disturbed: Disturbance, state: str, code: str) -> None:
+    verdict = verdict_of(window_of(STEADY), disturbed)
+    assert verdict.state == state
+    assert codes(verdict) == {code}
+
+
+def test_errors() -> None:
+    assert verdict_of(window_of(STEADY, failed=1)).state == "noisy"
+    many = verdict_of(window_of(STEADY, failed=10))
+    assert many.state == "invalid"
+    assert "errors" in codes(many)
+
+
+def test_too_few() -> None:
+    verdict = verdict_of(window_of(STEADY[:10]))
+    assert verdict.state == "noisy"
+    assert codes(verdict) == {"too-few"}
+
+
+def test_drift() -> None:
+    verdict = verdict_of(window_of(np.linspace(0.1, 0.13, 200)))
+    assert "drift" in codes(verdict)
+
+
+def test_the_harness_own_lag_spoils_an_open_loop() -> None:
+    assert verdict_of(window_of(STEADY, late_s=0.2), load=0.5).state == "invalid"
+    assert verdict_of(window_of(STEADY, late_s=0.05), load=0.5).state == "valid"
+
+
+def test_broken_contract_and_simulation_are_invalid() -> None:
+    assert codes(verdict_of(window_of(STEADY), complaints=["completed twice"])) == {"contract"}
+    assert verdict_of(window_of(STEADY), simulated=True).state == "invalid"
+
+
+def test_disturbance_from_totals() -> None:
+    before = Activity(10.0, 5.0, 100.0, 1.0, 200.0, 3.0)
+    after = Activity(20.0, 13.0, 111.0, 1.4, 220.0, 8.0)
+    found = disturbance(before, after)
+    assert found.own_cores == pytest.approx(0.8)
+    assert found.foreign_cores == pytest.approx(0.3)
+    assert found.steal_share == pytest.approx(0.02)
+    assert found.pressure_share == pytest.approx(0.5)
