@@ -137,9 +137,7 @@ class SequenceSession(BlockingSession):
             tokens = np.array([token], dtype=np.int64)
         query.done(index, Output(tokens=chosen))
 
-    def _check(
-        self, request: Request
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32] | None, int]:
+    def _check(self, request: Request) -> tuple[NDArray[np.int64], NDArray[np.float32] | None, int]:
         """Return the first tokens, the features, and the tokens to generate (0: score instead).
 
         Raises AdapterError for what the model cannot take: some runtimes would compute garbage.

@@ -13,7 +13,7 @@ from harness import hardware, units
 from harness.catalog import Catalog
 from harness.cli.options import catalog_option, results_option
 from harness.cli.output import echo
-from harness.errors import SpecError, StoreError
+from harness.errors import PrerequisiteError, SpecError
 from harness.execute.ledger import Ledger, Options, latest_unfinished
 from harness.execute.run import run_plan
 from harness.measure.profile import PROFILES
@@ -181,7 +181,7 @@ def command(
             echo(f"skipped {target}: {reason}", err=True)
         if all(p.skip for p in plan):
             ledger.append("finish")
-            raise StoreError(
+            raise PrerequisiteError(
                 "nothing to run: every target is skipped on this machine",
                 hint="`harness doctor` says what works here",
             )

@@ -77,7 +77,7 @@ def _compared(choice: Option, runner_up: Option) -> str:
     """Return how `choice` compares with `runner_up` in the figure that decides between them."""
     first, second = choice.cost_per_unit_usd, runner_up.cost_per_unit_usd
     name = runner_up.target
-    overlap = "" if separated(choice, runner_up) else ", though their intervals overlap"
+    overlap = _overlap(choice, runner_up)
     if choice.slo_state != runner_up.slo_state:
         less = _less(first.value, second.value)
         return f"{less or 'as much as'} {name}, which does not prove its SLO"
@@ -98,6 +98,16 @@ def _compared(choice: Option, runner_up: Option) -> str:
     )
 
 
+def _overlap(choice: Option, runner_up: Option) -> str:
+    """Return why the two are not separated, as a clause; nothing where they are."""
+    if separated(choice, runner_up):
+        return ""
+    first, second = _deciding(choice, runner_up)
+    if first.high is None or second.low is None:
+        return ", though a bound of the two costs is missing"
+    return ", though their intervals overlap"
+
+
 def _less(first: float, second: float) -> str:
     """Return `18 % less than`, `5 % more than`, or nothing where they are equal."""
     if first == second or not second:
@@ -112,7 +122,8 @@ def _promise(option: Option) -> str:
     promise, figure = limit_text(check.limit), units.seconds(check.value_s)
     which = f"{promise} with {figure}"
     if len(option.slo) > 1:
-        which = f"all {len(option.slo)} promises, the tightest {promise} with {figure}"
+        number = "both" if len(option.slo) == 2 else f"all {len(option.slo)}"
+        which = f"{number} promises, the tightest {promise} with {figure}"
     if option.slo_state == "met":
         return f"meets {which}"
     return f"does not prove {promise}: {figure}, but the sample is too small to be sure"

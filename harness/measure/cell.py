@@ -40,6 +40,17 @@ from harness.schema.workload import Quality as QualityGate
 from harness.schema.workload import Server, Workload
 
 
+MEMORY_MARKS = (
+    "memoryerror",
+    "out of memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "cannot allocate",
+    "unable to allocate",
+)
+"""What runtimes write when memory runs out, in lower case."""
+
+
 class Phases:
     """Announces the phases of a cell and keeps how long each took."""
 
@@ -323,10 +334,7 @@ def failure_of(error: BaseException) -> Failure:
         kind = "unsupported"
     elif isinstance(error, PrerequisiteError):
         kind = "prerequisite"
-    elif isinstance(error, MemoryError) or any(
-        mark in text.lower()
-        for mark in ("out of memory", "can't allocate memory", "bad_alloc", "cannot allocate")
-    ):
+    elif isinstance(error, MemoryError) or any(mark in text.lower() for mark in MEMORY_MARKS):
         kind = "out_of_memory"
     return Failure(kind=kind, message=text[:2000] or kind, detail=detail, hint=hint)  # type: ignore[arg-type]
 

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import logging
 import math
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache as memoise
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness.errors import SpecError
-from harness.models import llama, trees_mlp, whisper
+from harness.errors import SpecError, UnsupportedError
+from harness.models import llama, llama_onnx, trees_mlp, whisper, whisper_onnx
 from harness.models.model import Architecture, Model, Weights
+from harness.models.onnx_graph import count_operators
+from harness.models.weights import check_weights, load_weights, save_weights
 from harness.schema import canonical_json
 from harness.schema.base import Task
 from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
@@ -33,54 +30,33 @@ from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
 BUILDER_VERSION = 1
 """Goes up when the builders write something else: that voids what is in the cache."""
 
-WEIGHTS_FILE = "weights.safetensors"
 DIALECTS = ("standard", "portable")
-ELEMENTS = {
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-    "I32": np.dtype("<i4"),
-}
-"""The element types that weight files may have; 16-bit ones are widened to float32."""
 
 
 def build_model(architecture: Architecture, task: Task, *, cache: Path, data: Path) -> Model:
     """Return the model of `architecture`; its artefacts are made in `cache` on first use.
 
-    Weight files are named relative to `data`. Raises SpecError if one cannot be read; a file with
-    wrong names or shapes raises SpecError when the weights are first asked for.
+    Weight files are named relative to `data`. Raises SpecError if one cannot be read or does not
+    fit; names and shapes are checked when the weights are first asked for.
     """
-    source = _source(architecture, data)
-    digest = hashlib.sha256(f"{BUILDER_VERSION}\n{canonical_json(architecture)}\n".encode())
-    if source is not None:
-        try:
-            with source.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise SpecError(
-                f"cannot read the weights {source}: {error.strerror}",
-                hint="a model's 'weights' are named relative to the folder of the workloads",
-            ) from error
-    folder = cache / f"{architecture.family}-{digest.hexdigest()[:16]}"
+    source = data / architecture.weights if architecture.weights else None
+    folder = cache / f"{architecture.family}-{_digest(architecture, source)[:16]}"
 
     @memoise
     def weights() -> Weights:
         if source is not None:
-            return load_weights(source, architecture)
-        path = folder / WEIGHTS_FILE
-
-        def draw(temporary: Path) -> None:
-            save_weights(_draw(architecture), temporary / WEIGHTS_FILE)
-
-        _once(path, lambda temporary: draw(temporary), pick=WEIGHTS_FILE)
-        return load_weights(path, architecture)
+            loaded = load_weights(source)
+            _check(loaded, architecture, str(source))
+            return loaded
+        path = folder / "drawn"
+        _once(path, lambda temporary: _draw(architecture, temporary / "weights.safetensors"))
+        return load_weights(path / "weights.safetensors")
 
     def onnx(dialect: str) -> Path:
         if dialect not in DIALECTS:
-            raise ValueError(f"the ONNX dialect is one of {DIALECTS}, not {dialect!r}")
+            raise ValueError(f"the ONNX dialect is one of {', '.join(DIALECTS)}, not {dialect!r}")
         # Only trees differ between the dialects.
-        name = f"onnx-{dialect}" if isinstance(architecture, TreesMlpModel) else "onnx"
-        path = folder / name
+        path = folder / (f"onnx-{dialect}" if isinstance(architecture, TreesMlpModel) else "onnx")
         _once(path, lambda temporary: _build_onnx(weights(), architecture, temporary, dialect))
         return path
 
@@ -92,3 +68,129 @@ def build_model(architecture: Architecture, task: Task, *, cache: Path, data: Pa
         weights=weights,
         onnx=onnx,
     )
+
+
+def quantised(folder: Path) -> Path:
+    """Return the int8 twin of the ONNX files in `folder`, made by ONNX Runtime on first use.
+
+    Dynamic quantisation: weights int8 with a scale per output channel, activations uint8 with a
+    scale per tensor found while running. Only products with constant matrices are taken. Raises
+    UnsupportedError if a file has none.
+    """
+    import onnxruntime
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    def build(temporary: Path) -> None:
+        for path in sorted(folder.glob("*.onnx")):
+            with _quiet():
+                quantize_dynamic(
+                    path,
+                    temporary / path.name,
+                    op_types_to_quantize=["MatMul", "Gemm"],
+                    per_channel=True,
+                    weight_type=QuantType.QInt8,
+                    use_external_data_format=True,
+                )
+            if not count_operators(temporary / path.name).get("MatMulInteger"):
+                raise UnsupportedError(f"{path.name} has nothing that int8 quantisation takes")
+
+    # Another version may quantise differently.
+    path = folder.with_name(f"{folder.name}-int8-{onnxruntime.__version__}")
+    _once(path, build)
+    return path
+
+
+def _digest(architecture: Architecture, source: Path | None) -> str:
+    """Return the hash (hex) of all that artefacts are made from."""
+    digest = hashlib.sha256(f"{BUILDER_VERSION}\n{canonical_json(architecture)}\n".encode())
+    if source is not None:
+        try:
+            with source.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise SpecError(
+                f"cannot read the weights {source}: {error.strerror}",
+                hint="a model's 'weights' are named relative to the folder of the workloads",
+            ) from error
+    return digest.hexdigest()
+
+
+def _shapes(architecture: LlamaModel | WhisperModel) -> dict[str, tuple[int, ...]]:
+    if isinstance(architecture, LlamaModel):
+        return llama.parameter_shapes(architecture)
+    return whisper.parameter_shapes(architecture)
+
+
+def _check(weights: Weights, architecture: Architecture, source: str) -> None:
+    if isinstance(architecture, TreesMlpModel):
+        trees_mlp.check_weights(weights)
+    else:
+        check_weights(weights, _shapes(architecture), source)
+
+
+def _parameters(architecture: Architecture, weights: Callable[[], Weights]) -> int:
+    if isinstance(architecture, TreesMlpModel):
+        return sum(array.size for array in weights().values())
+    return sum(math.prod(shape) for shape in _shapes(architecture).values())
+
+
+def _draw(architecture: Architecture, path: Path) -> None:
+    if isinstance(architecture, LlamaModel):
+        save_weights(llama.draw_weights(architecture), path)
+    else:
+        assert isinstance(architecture, WhisperModel)
+        save_weights(whisper.draw_weights(architecture), path)
+
+
+def _build_onnx(weights: Weights, architecture: Architecture, folder: Path, dialect: str) -> None:
+    if isinstance(architecture, LlamaModel):
+        llama_onnx.build_onnx(weights, architecture, folder)
+    elif isinstance(architecture, WhisperModel):
+        whisper_onnx.build_onnx(weights, architecture, folder)
+    else:
+        trees_mlp.build_onnx(weights, folder, dialect)
+
+
+def _once(path: Path, build: Callable[[Path], None]) -> None:
+    """Make the folder `path` by `build`, unless it is there; other processes wait for it."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path.with_name(f"{path.name}.lock")):
+        if path.exists():
+            return
+        prefix = f".{path.name}~"
+        for left_over in path.parent.glob(f"{prefix}*"):
+            # Its builder was killed: whoever builds holds the lock.
+            shutil.rmtree(left_over)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix))
+        try:
+            build(temporary)
+            temporary.chmod(0o755)
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        # Given back when the file is closed, also by a process that is killed.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser from advising a preprocessing that these graphs have no use for."""
+    logger = logging.getLogger()
+    logger.addFilter(_refuse)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_refuse)
+
+
+def _refuse(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

@@ -6,6 +6,7 @@ twice, and than the 2 GB that a protocol buffer can hold.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,15 @@ LAST = np.iinfo(np.int64).max
 """As the end of a Slice: to the last."""
 
 Attribute = int | float | str | Sequence[int]
+
+
+def count_operators(path: Path) -> dict[str, int]:
+    """Return how many nodes of each operator the ONNX file has, by name with its domain."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    counts = Counter(f"{node.domain}.{node.op_type}".lstrip(".") for node in graph.node)
+    return dict(sorted(counts.items()))
 
 
 class Graph:

@@ -113,7 +113,8 @@ def _kept(
     """
     path = cache / f"reference-{key[:32]}.npz"
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        # Opened here: np.load leaves a file that it cannot read open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as kept:
             return [kept[f"arr_{index}"] for index in range(count)]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass

@@ -78,7 +78,8 @@ def draw_weights(architecture: WhisperModel) -> dict[str, NDArray[np.float32]]:
     """Return weights drawn from the architecture's seed, float32.
 
     Matrices are normal with variance 1 / inputs, so that activations and logits are of order 1 at
-    any size. The encoder's positions are the sinusoids that they are by definition.
+    any size; the decoder's positions have variance 1, so that it does not say one token for ever.
+    The encoder's positions are the sinusoids that they are by definition.
     """
     rng = np.random.default_rng(architecture.seed)
     weights = {}
@@ -87,7 +88,9 @@ def draw_weights(architecture: WhisperModel) -> dict[str, NDArray[np.float32]]:
             weights[name] = sinusoids(*shape)
             continue
         weight = rng.standard_normal(shape, dtype=np.float32)
-        if len(shape) > 1:
+        if name == "model.decoder.embed_positions.weight":
+            weights[name] = weight
+        elif len(shape) > 1:
             weights[name] = weight * np.float32(math.prod(shape[1:]) ** -0.5)
         else:
             centre = np.float32(name.endswith("norm.weight"))

@@ -23,13 +23,23 @@ class Certainty:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """One promise of the SLO: its name, what was measured, the upper bound, and the limit."""
+
+    name: str
+    measured: str
+    bound: str
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One workload's answer, as text."""
 
     key: str
     decision: WorkloadDecision
     certainty: Certainty
-    promises: tuple[str, ...]
+    promises: tuple[Promise, ...]
     fleet: str
     energy: str
     runner_up: str
@@ -60,18 +70,17 @@ def figure(interval: Interval, unit: str) -> str:
     return units.interval(interval.value, interval.low, interval.high, unit)
 
 
-def promise(check: SloCheck) -> str:
-    """Return a promise with what was measured: `Latency p95 150 ms (at most 158 ms) of 200 ms`."""
+def promise(check: SloCheck) -> Promise:
+    """Return a promise with what was measured."""
     limit = check.limit
-    name = f"{words.metric(limit.metric)} p{limit.percentile:g}"
-    if check.value_s is None:
-        return f"{name}: not supported by n; the limit is {units.seconds(limit.limit_s)}"
-    bound = (
-        "no upper bound is supported by n"
+    return Promise(
+        name=f"{words.metric(limit.metric)} p{limit.percentile:g}",
+        measured=units.seconds(check.value_s, "not supported by n"),
+        bound="(no upper bound is supported by n)"
         if check.high_s is None
-        else f"at most {units.seconds(check.high_s)}"
+        else f"(at most {units.seconds(check.high_s)})",
+        limit=f"limit {units.seconds(limit.limit_s)}",
     )
-    return f"{name}: {units.seconds(check.value_s)} ({bound}); limit {units.seconds(limit.limit_s)}"
 
 
 def energy(option: Option) -> str:

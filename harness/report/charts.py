@@ -42,8 +42,8 @@ STANDING_COLOURS: dict[Standing, str] = {
     "excluded": "--muted",
 }
 MARKERS = "os^Dv<>pPX*h"
-WIDTH_INCHES, HEIGHT_INCHES = 8.6, 4.1
-LABEL_LENGTH = 26
+WIDTH_INCHES, HEIGHT_INCHES = 11.2, 4.6
+LABEL_LENGTH = 28
 LABEL_GAP = 0.062
 """The least distance between two labels at the right edge, as a share of the axes' height."""
 
@@ -138,7 +138,7 @@ def _svg(key: str, workload: str, what: str, limit: SloLimit, curves: Sequence[C
     settings = {
         "svg.fonttype": "none",
         "svg.hashsalt": key,
-        "font.size": 9.5,
+        "font.size": 9.75,
         "text.color": COLOURS["--ink"],
         "axes.labelcolor": COLOURS["--ink"],
         "axes.edgecolor": COLOURS["--muted"],
@@ -154,7 +154,7 @@ def _svg(key: str, workload: str, what: str, limit: SloLimit, curves: Sequence[C
         matplotlib.rcParams.update(settings)
         figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="none")
         FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.095, 0.13, 0.615, 0.8), facecolor="none")
+        axes = figure.add_axes((0.075, 0.12, 0.68, 0.83), facecolor="none")
         _draw(axes, what, limit, curves)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})

@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class LatencyRow:
-    """One target's row: heights in pixels as text; `missing` says which percentiles are absent."""
+    """One target's row: heights in pixels as text."""
 
     label: str
     standing: Standing
@@ -52,7 +52,6 @@ class LatencyRow:
     track_y: str
     span: tuple[str, str] | None
     marks: tuple[Mark, ...]
-    missing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class LatencyDrawing:
     """
 
     key: str
+    metric: str
     name: str
     title: str
     description: str
@@ -88,15 +88,16 @@ def latency_drawings(view: WorkloadView) -> tuple[LatencyDrawing, ...]:
     return tuple(drawing for drawing in drawings if drawing is not None)
 
 
-def percentile_names(rows: Iterable[Row], metric: str) -> tuple[tuple[str, str], ...]:
-    """Return the percentiles of `metric` that any row's records hold: (metric name, heading)."""
+def percentile_names(
+    rows: Iterable[Row], metric: str, drawn: Iterable[float]
+) -> tuple[tuple[str, str], ...]:
+    """Return the percentiles `drawn` and those that any row's point holds: (metric name, heading)."""
     prefix = f"{metric}_s.p"
-    found = {
+    found = set(drawn) | {
         float(name.removeprefix(prefix))
         for row in rows
-        for record in row.records
-        for point in record.points
-        for name in point.metrics
+        if row.point is not None
+        for name in row.point.metrics
         if name.startswith(prefix)
     }
     return tuple((f"{prefix}{value:g}", f"p{value:g}") for value in sorted(found))
@@ -126,8 +127,14 @@ def _drawing(view: WorkloadView, metric: str, limits: Sequence[SloLimit]) -> Lat
         for row in view.rows
         if row not in known
     ]
+    for percentile in shapes:
+        without = [row.title for row in known if _value(row, metric, percentile) is None]
+        if without:
+            whose = "every target" if len(without) == len(known) else "; ".join(without)
+            left_out.append(f"p{percentile:g} of {whose}: the table says why")
     return LatencyDrawing(
         key=f"{view.key}-{metric}",
+        metric=metric,
         name=name,
         title=f"{name} of {view.decision.title} on each target",
         description=f"Limit: {promises}. "
@@ -144,7 +151,7 @@ def _drawing(view: WorkloadView, metric: str, limits: Sequence[SloLimit]) -> Lat
             _line(scale, limit.limit_s, f"limit p{limit.percentile:g} ") for limit in limits
         ),
         ticks=tuple(_line(scale, tick) for tick in scale.ticks()),
-        percentiles=percentile_names(view.rows, metric),
+        percentiles=percentile_names(view.rows, metric, shapes),
         left_out=tuple(left_out),
     )
 
@@ -161,9 +168,14 @@ def _metric(row: Row, metric: str, percentile: float) -> Metric | None:
     return row.metric(f"{metric}_s.p{percentile:g}")
 
 
+def _value(row: Row, metric: str, percentile: float) -> float | None:
+    figure = _metric(row, metric, percentile)
+    return None if figure is None else figure.value
+
+
 def _values(row: Row, metric: str, shapes: dict[float, Shape]) -> list[float]:
-    found = [_metric(row, metric, percentile) for percentile in shapes]
-    return [figure.value for figure in found if figure is not None and figure.value is not None]
+    found = [_value(row, metric, percentile) for percentile in shapes]
+    return [value for value in found if value is not None]
 
 
 def _row(
@@ -174,11 +186,10 @@ def _row(
     scale: Scale,
     index: int,
 ) -> LatencyRow:
-    marks, absent, places = [], [], []
+    marks, places = [], []
     for percentile, shape in shapes.items():
         figure = _metric(row, metric, percentile)
         if figure is None or figure.value is None:
-            absent.append(f"p{percentile:g}")
             continue
         place = scale.percent(figure.value)
         places.append(place)
@@ -197,7 +208,6 @@ def _row(
         track_y=str(top + 31),
         span=(_place(min(places)), _place(max(places))) if len(places) > 1 else None,
         marks=tuple(marks),
-        missing=f"no {', '.join(absent)}" if absent else "",
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import date, datetime
 from importlib import resources
 from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from harness import units
 from harness.errors import StoreError
@@ -30,8 +33,6 @@ def render(decision: Decision, records: Sequence[Record], *, command: str | None
     does not matter. `command` is the line that makes the report again. Same arguments, same bytes.
     Raises StoreError if a record that the decision names is not among `records`.
     """
-    from markupsafe import Markup
-
     given = {record.id: record for record in records}
     missing = [pin for pin in decision.records if pin.id not in given]
     if missing:
@@ -52,6 +53,12 @@ def render(decision: Decision, records: Sequence[Record], *, command: str | None
         views=views,
         answers=answers.answers(views),
         total=answers.total(views),
+        assumptions=[
+            (name, [assumption.value for assumption in group], source)
+            for (name, source), group in itertools.groupby(
+                decision.assumptions, lambda assumption: (assumption.name, assumption.source)
+            )
+        ],
         prices=prices(views, decision.brief.as_of),
         latency={view.key: latency_drawings(view) for view in views},
         curves={view.key: curve_charts(view) for view in views},
@@ -86,8 +93,9 @@ def _environment() -> Environment:
         "number": units.number,
         "rate": units.rate,
         "quantity": units.quantity,
-        "figure": answers.figure,
+        "figure": lambda interval, unit: _unbroken(answers.figure(interval, unit)),
         "metric": _metric,
+        "bare": _bare,
         "limit": _limit,
         "margin": _margin,
         "day": _day,
@@ -111,9 +119,24 @@ def _read(name: str) -> str:
 
 def _metric(metric: Metric | None) -> str:
     """Return a record's figure with its interval, or the reason why there is none."""
-    if metric is None:
-        return "not recorded"
-    return units.interval(metric.value, metric.low, metric.high, metric.unit, metric.reason)
+    return "not recorded" if metric is None else _interval(metric, metric.unit)
+
+
+def _bare(metric: Metric | None) -> str:
+    """Return the same without its unit, which the column's heading gives."""
+    return "not recorded" if metric is None else _interval(metric, "1")
+
+
+def _interval(metric: Metric, unit: str) -> str:
+    text = units.interval(metric.value, metric.low, metric.high, unit, metric.reason)
+    return text if metric.value is None else _unbroken(text)
+
+
+def _unbroken(text: str) -> Markup:
+    """Return a figure that breaks between the value and its interval only."""
+    value, bracket, interval = text.partition(" (")
+    parts = [value, f"({interval}"] if bracket else [value]
+    return Markup(" ").join(Markup('<span class="whole">{}</span>').format(p) for p in parts)
 
 
 def _limit(rejection: Rejection, value: float | None) -> str:

@@ -41,6 +41,11 @@ class Row:
             return "not measured"
         return self.record.verdict.state if self.record.status == "ok" else self.record.status
 
+    @property
+    def operations(self) -> tuple[tuple[Record, Point], ...]:
+        """Every operating point on this target, with its record."""
+        return tuple((record, point) for record in self.records for point in record.points)
+
     def metric(self, name: str) -> Metric | None:
         """Return the metric `name` at the row's point, or None if it has none."""
         return None if self.point is None else self.point.metrics.get(name)

@@ -48,8 +48,8 @@ METRICS = {
 }
 
 SCENARIOS = {
-    "single_stream": "one request at a time",
-    "offline": "all requests at once",
+    "single_stream": "one at a time",
+    "offline": "all at once",
     "server": "random arrivals",
 }
 

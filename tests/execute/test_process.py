@@ -87,8 +87,9 @@ FAULTS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "at", "kind", "text"), FAULTS)
 def test_a_fault_is_named_and_contained(
-    tmp_path: Path, cache: Path, fault: str, at: object, kind: str, text: str
+    tmp_path: Path, cache: Path, monkeypatch, fault: str, at: object, kind: str, text: str
 ) -> None:
+    monkeypatch.setattr("harness.execute.run.MEMORY_SHARE", 2e9 / psutil.virtual_memory().total)
     before = set(psutil.Process().children(recursive=True))
     descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())
     start = time.monotonic()

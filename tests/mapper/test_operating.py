@@ -67,6 +67,13 @@ def test_the_worst_state_of_the_repeats_stands():
     assert found.slo[0].high_s == unproven.slo[0].high_s
 
 
+def test_the_weakest_evidence_of_the_repeats_stands():
+    records = repeats(make_point(WORKLOAD), make_point(WORKLOAD))
+    records[1] = records[1].model_copy(update={"evidence": "imported"})
+
+    assert operating_point(records, RATE).evidence == "imported"
+
+
 def test_a_missing_bound_of_one_repeat_is_missing_in_all():
     points = [make_point(WORKLOAD), make_point(WORKLOAD)]
     bare = make_metric(10.0, unit="requests/s", better="higher").model_copy(

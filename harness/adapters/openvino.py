@@ -1,0 +1,203 @@
+"""OpenVINO on the CPU: the models' ONNX files, the key-value cache kept inside the runtime."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.session import Options, RowSession, SequenceSession, read_options
+from harness.errors import PrerequisiteError, UnsupportedError
+from harness.schema.workload import TreesMlpModel
+
+if TYPE_CHECKING:
+    import openvino
+
+TYPES = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
+"""By precision: the hint, and the capability that a device must name."""
+
+
+class OpenVinoAdapter:
+    """Opens models as OpenVINO models. Options: threads, max_batch (rows in a query)."""
+
+    api_version: ClassVar[int] = API_VERSION
+
+    def open(self, target: Target, model: Model) -> Session:
+        """Convert and compile the model's ONNX files for the CPU.
+
+        Raises PrerequisiteError without OpenVINO, UnsupportedError for a device, precision or
+        model that it does not take, with its own reason.
+        """
+        options = read_options(target)
+        try:
+            import openvino
+        except ImportError as error:
+            raise PrerequisiteError(
+                "the openvino adapter needs OpenVINO",
+                hint="pip install 'accelerator-harness[openvino]'",
+            ) from error
+        core = openvino.Core()
+        settings = _settings(core, target, options)
+        folder = model.onnx("portable")
+        compiled = {
+            path.stem: _compile(core, path, settings) for path in sorted(folder.glob("*.onnx"))
+        }
+        lowered = []
+        if isinstance(model.architecture, TreesMlpModel):
+            lowered = ["TreeEnsembleRegressor: lowered to Gather, LessOrEqual and Where"]
+        description = _describe(core, compiled, target, lowered)
+        if isinstance(model.architecture, TreesMlpModel):
+            rows = _RowEngine(compiled["model"])
+            return RowSession(rows.score, options.max_batch, description)
+        return SequenceSession(model.architecture, _SequenceEngine(compiled), description)
+
+
+class _RowEngine:
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._request = compiled.create_infer_request()
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        import openvino
+
+        # A preset tensor over the caller's memory: `infer(inputs)` takes three times as long.
+        self._request.set_input_tensor(openvino.Tensor(features, shared_memory=True))
+        self._request.infer()
+        scores: NDArray[np.float32] = self._request.get_output_tensor().data
+        return scores
+
+
+class _SequenceEngine:
+    """The decoder is stateful: the runtime itself appends to the cache."""
+
+    def __init__(self, compiled: dict[str, openvino.CompiledModel]) -> None:
+        decoder = compiled.get("decoder") or compiled["model"]
+        self._decoder = decoder.create_infer_request()
+        self._encoder = (
+            compiled["encoder"].create_infer_request() if "encoder" in compiled else None
+        )
+
+    def begin(self, features: NDArray[np.float32] | None) -> None:
+        import openvino
+
+        self._decoder.reset_state()
+        if self._encoder is None:
+            return
+        assert features is not None
+        batch = np.ascontiguousarray(features[None])
+        self._encoder.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
+        self._encoder.infer()
+        for output in self._encoder.model_outputs:
+            name = output.get_any_name()
+            self._decoder.set_tensor(name, self._encoder.get_tensor(name))
+
+    def next_token(self, tokens: NDArray[np.int64]) -> int:
+        return int(np.argmax(self._extend(tokens, len(tokens) - 1)[-1]))
+
+    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        # A copy: the runtime uses the memory again.
+        return self._extend(tokens, 0).copy()
+
+    def _extend(self, tokens: NDArray[np.int64], first: int) -> NDArray[np.float32]:
+        """Add `tokens` to the sequence; return the logits from position `first` of them on."""
+        import openvino
+
+        batch, start = tokens[None], np.array([first], dtype=np.int64)
+        self._decoder.set_tensor("input_ids", openvino.Tensor(batch, shared_memory=True))
+        self._decoder.set_tensor("logits_from", openvino.Tensor(start, shared_memory=True))
+        self._decoder.infer()
+        logits: NDArray[np.float32] = self._decoder.get_tensor("logits").data[0]
+        return logits
+
+
+def _settings(core: openvino.Core, target: Target, options: Options) -> dict[str, object]:
+    runtime = target.runtime
+    if runtime.device != "cpu":
+        raise UnsupportedError(f"the openvino adapter drives 'cpu', not '{runtime.device}'")
+    if runtime.precision not in TYPES:
+        raise UnsupportedError(
+            f"the openvino adapter computes in {', '.join(TYPES)}, not in {runtime.precision}"
+        )
+    hint, capability = TYPES[runtime.precision]
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if capability not in capabilities:
+        raise UnsupportedError(
+            f"OpenVINO computes in {', '.join(capabilities)} on this CPU, not in {capability}"
+        )
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": options.threads,
+        # By default it would compute in bf16 where the CPU can, keep the cache in 8 bits and
+        # quantise activations: a precision is what the target says.
+        "INFERENCE_PRECISION_HINT": hint,
+        "KV_CACHE_PRECISION": hint,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+    }
+
+
+def _compile(
+    core: openvino.Core, path: Path, settings: dict[str, object]
+) -> openvino.CompiledModel:
+    """Return the compiled model for batch 1, its cache made a state, or for rows as it is."""
+    from openvino.passes import MakeStateful, Manager
+
+    try:
+        model = core.read_model(path)
+        names = [each.get_any_name() for each in model.inputs]
+        if "features" in names and "score" in {each.get_any_name() for each in model.outputs}:
+            return core.compile_model(model, "CPU", settings)
+        shapes = {each.get_any_name(): each.get_partial_shape() for each in model.inputs}
+        for name, shape in shapes.items():
+            if name != "logits_from":
+                shape[0] = 1
+        model.reshape(shapes)
+        cache = {name: name.replace("past_", "present_") for name in names if "past_" in name}
+        if cache:
+            passes = Manager()
+            passes.register_pass(MakeStateful(cache))
+            passes.run_passes(model)
+        return core.compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        raise UnsupportedError(f"OpenVINO does not take {path.name}: {error}") from error
+
+
+def _describe(
+    core: openvino.Core,
+    compiled: dict[str, openvino.CompiledModel],
+    target: Target,
+    lowered: list[str],
+) -> dict[str, object]:
+    import openvino
+
+    first = next(iter(compiled.values()))
+    operators, precisions = {}, {}
+    for name, each in compiled.items():
+        nodes = [node.get_rt_info() for node in each.get_runtime_model().get_ops()]
+        kinds = Counter(str(node["layerType"].value) for node in nodes)
+        kinds.pop("Const", None)
+        operators[name] = dict(sorted(kinds.items()))
+        precisions[name] = dict(
+            sorted(
+                Counter(
+                    str(node["runtimePrecision"].value)
+                    for node in nodes
+                    if str(node["layerType"].value) in ("FullyConnected", "MatMul", "Convolution")
+                ).items()
+            )
+        )
+    return {
+        "runtime": "openvino",
+        "version": openvino.__version__,
+        "device": "cpu",
+        "device_name": core.get_property("CPU", "FULL_DEVICE_NAME"),
+        "precision": target.runtime.precision,
+        "precision_hint": str(first.get_property("INFERENCE_PRECISION_HINT").to_string()),
+        "precision_of_products": precisions,
+        "threads": int(first.get_property("INFERENCE_NUM_THREADS")),
+        "call": "InferRequest.infer with preset tensors; the cache is a state of the runtime",
+        "operators": {"counts": operators, "unsupported": [], "lowered": lowered},
+        "fallbacks": [],
+    }

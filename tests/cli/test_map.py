@@ -1,0 +1,170 @@
+"""`harness map` end to end: a catalog of YAML files, a store of records, an answer."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.cli import main
+from harness.schema import Decision
+from harness.store import Store
+from tests.factories import make_brief, make_point, make_record, make_target, make_workload
+
+WORKLOAD = make_workload()
+FAST, SLOW, NONE = (make_target(name) for name in ("fast", "slow", "unmeasured"))
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    folder = tmp_path / "catalog"
+    brief = make_brief(targets=["fast", "slow", "unmeasured"])
+    for kind, documents in (
+        ("workloads", [WORKLOAD]),
+        ("targets", [FAST, SLOW, NONE]),
+        ("briefs", [brief]),
+    ):
+        for document in documents:
+            path = folder / kind / f"{document.name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(document.model_dump(mode="json"), sort_keys=False))
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Return a store with a good record of `fast` and one of `slow` that misses its SLO."""
+    folder = tmp_path / "results"
+    add(folder, FAST, make_point(WORKLOAD, rate=50.0, load=0.8), headline=0)
+    add(folder, SLOW, make_point(WORKLOAD, latency_s=0.4, load=0.5), headline=None)
+    return folder
+
+
+def add(folder, target, point, **changes):
+    draft = Store(folder).draft()
+    draft.commit(make_record(WORKLOAD, target, points=(point,), id=draft.id, **changes))
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, ["map", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_the_answer_reads_from_choice_to_next_command(catalog, results):
+    result = run("question", "--catalog", catalog, "--results", results)
+
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "chat: The chat workload"
+    assert "fast costs $91.25 per million output tokens" in lines[1]
+    assert "the only one of 3 targets that can serve the workload" in lines[1]
+    choice = next(line for line in lines if line.strip().startswith("choice"))
+    assert "met: p90 latency 150 ms of 500 ms" in choice
+    assert "$8,760" in choice
+    slow = next(line for line in lines if line.strip().startswith("slow"))
+    assert "slo" in slow
+    assert "p90 latency is 600 ms at 50 % load, the best tested; at most 500 ms" in slow
+    unmeasured = next(line for line in lines if line.strip().startswith("unmeasured"))
+    assert unmeasured.endswith("-> harness run -w chat -t unmeasured")
+    assert lines[-1] == "next: harness report question"
+
+
+def test_json_is_the_decision(catalog, results):
+    result = run("question", "--catalog", catalog, "--results", results, "--json")
+
+    decision = Decision.model_validate_json(result.stdout)
+    assert decision.workloads[0].choice.target == "fast"
+    stored = {s.record.id: s.sha256 for s in Store(results).records()}
+    assert {r.id: r.sha256 for r in decision.records} == stored
+
+
+def test_the_decision_goes_to_a_file_and_twice_is_the_same(catalog, results, tmp_path):
+    digests = set()
+    for name in ("a", "b"):
+        path = tmp_path / name / "decision.json"
+        result = run("question", "--catalog", catalog, "--results", results, "-o", path)
+        assert result.exit_code == 0
+        assert result.stdout.splitlines()[-1] == "next: harness report question"
+        assert f"decision in {path}" in result.stdout
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+        Decision.model_validate_json(path.read_bytes())
+
+    assert len(digests) == 1
+
+
+def test_a_dash_writes_json_to_standard_output(catalog, results):
+    result = run("question", "--catalog", catalog, "--results", results, "-o", "-")
+
+    assert json.loads(result.stdout)["workloads"][0]["choice"]["target"] == "fast"
+
+
+def test_a_workload_without_a_feasible_target_is_a_finding(catalog, tmp_path):
+    result = run("question", "--catalog", catalog, "--results", tmp_path / "empty")
+
+    assert result.exit_code == 1
+    assert "No target can be chosen" in result.stdout
+    assert result.stdout.splitlines()[-1] == "next: harness report question"
+
+
+def test_a_record_that_cannot_be_read_is_named(catalog, results):
+    path = next(results.glob("runs/*/*/*/*/record.json"))
+    path.write_text("{torn")
+    result = run("question", "--catalog", catalog, "--results", results)
+
+    assert f"warning: not read: {path}" in result.stderr
+
+
+def test_a_broken_target_is_named_and_hides_no_other(catalog, results):
+    brief = catalog / "briefs" / "whole.yaml"
+    tree = make_brief(name="whole").model_dump(mode="json")
+    brief.write_text(yaml.safe_dump(tree))
+    (catalog / "targets" / "broken.yaml").write_text("schema: 1\nname: broken\n")
+    result = run("whole", "--catalog", catalog, "--results", results, "--json")
+
+    assert "warning: not read: target broken" in result.stderr
+    decision = Decision.model_validate_json(result.stdout)
+    assert decision.workloads[0].choice.target == "fast"
+    assert any("target broken" in warning for warning in decision.warnings)
+
+
+def test_a_brief_that_is_not_there_is_a_usage_error(catalog):
+    result = run("nothing", "--catalog", catalog)
+
+    assert result.exit_code == 2
+    assert "unknown brief" in result.stderr
+
+
+def test_a_file_that_cannot_be_written_is_an_error_without_a_traceback(catalog, results, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "decision.json"
+    result = run("question", "--catalog", catalog, "--results", results, "-o", path)
+
+    assert result.exit_code == 1
+    assert "error: cannot write" in result.stderr
+
+
+def test_the_shipped_brief_is_answered_without_any_runtime(tmp_path):
+    code = (
+        "import sys\n"
+        "from harness.cli.map import answer\n"
+        "from pathlib import Path\n"
+        f"decision = answer('demo', Path({str(tmp_path)!r}), None)\n"
+        "assert [w.workload for w in decision.workloads] == "
+        "['llm-chat', 'speech-to-text', 'fraud-detection']\n"
+        "heavy = {'torch', 'onnxruntime', 'openvino', 'onnx', 'matplotlib', 'pandas', 'pyarrow'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert found.stdout.strip() == "[]"
