@@ -41,30 +41,40 @@ def score(
 
 
 def transcribe(
-    model: Model, features: NDArray[np.float32], prefix: NDArray[np.int64], steps: int, cache: Path
+    model: Model,
+    features: NDArray[np.float32],
+    prefix: NDArray[np.int64],
+    guesses: NDArray[np.int64],
+    end: int,
+    cache: Path,
 ) -> NDArray[np.int64]:
     """Return the reference's greedy tokens (int64 [clips, steps]) after `prefix`.
 
     `features` are float32 [clips, bands, frames]; the lowest id among the largest logits is taken.
+    From the first `end` on all tokens are `end`. `guesses` (int64 [clips, steps]) only save time:
+    where they are right, one pass proves it.
     """
 
     def compute() -> list[NDArray[np.int64]]:
         weights = model.weights()
-        return [np.array([listen(weights, clip) for clip in features], dtype=np.int64)]
+        pairs = zip(features, guesses, strict=True)
+        return [np.array([listen(weights, *pair) for pair in pairs], dtype=np.int64)]
 
-    def listen(weights: Weights, clip: NDArray[np.float32]) -> NDArray[np.int64]:
+    def listen(
+        weights: Weights, clip: NDArray[np.float32], guess: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         # All steps at once on a guess; every pass makes at least one more step final.
-        guess = np.zeros(steps, dtype=np.int64)
         while True:
             tokens = np.concatenate([prefix, guess[:-1]])
             logits = _logits(model, weights, ScoreSpeechRequest(features=clip, tokens=tokens))
             heard = np.argmax(logits[len(prefix) - 1 :], axis=-1)
+            heard[np.cumsum(heard == end) > 0] = end
             if np.array_equal(heard, guess):
                 return guess
             guess = heard
 
     clips = [ScoreSpeechRequest(features=clip, tokens=prefix) for clip in features]
-    key = _key(model, "transcribe", inputs_hash(clips), str(steps))
+    key = _key(model, "transcribe", inputs_hash(clips), f"{guesses.shape[1]} {end}")
     return _kept(cache, key, 1, compute)[0]
 
 

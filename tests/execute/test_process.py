@@ -78,7 +78,8 @@ FAULTS = [
     ("hang", 3, "hang", "within"),
     ("hang_ignoring_sigterm", "open", "hang", "within"),
     ("spin", 3, "hang", "within"),
-    ("memory", 3, "out_of_memory", ""),
+    ("memory", "open", "out_of_memory", "MemoryError"),
+    ("memory", 3, "ok", ""),
     ("flood", 3, "output_flood", "MB of output"),
     ("grandchild", 3, "ok", ""),
 ]
