@@ -156,7 +156,8 @@ class SequenceSession(BlockingSession):
             tokens, features, context = request.tokens, request.features, a.text_context
         else:
             raise AdapterError(f"a {a.family} model does not take a {type(request).__name__}")
-        if isinstance(a, WhisperModel) and features is not None:
+        if features is not None:
+            assert isinstance(a, WhisperModel)
             if features.shape != (a.mel_bands, a.frames) or features.dtype != np.float32:
                 raise AdapterError(
                     f"features are {features.dtype} {list(features.shape)}, "

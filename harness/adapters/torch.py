@@ -209,7 +209,7 @@ def _operators(step: Callable[[], object]) -> dict[str, object]:
 
     counts: Counter[str] = Counter()
 
-    class Counting(TorchDispatchMode):
+    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
             self,
             function: Callable[..., object],
@@ -220,6 +220,6 @@ def _operators(step: Callable[[], object]) -> dict[str, object]:
             counts[str(function)] += 1
             return function(*arguments, **(keywords or {}))
 
-    with Counting():
+    with Counting():  # type: ignore[no-untyped-call]
         step()
     return {"operators": {"counts": dict(counts), "unsupported": [], "lowered": []}}

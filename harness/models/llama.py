@@ -94,7 +94,8 @@ def reference_logits(
 
     def normalise(states: NDArray[np.float64], name: str) -> NDArray[np.float64]:
         mean_square = np.mean(states**2, axis=-1, keepdims=True)
-        return states / np.sqrt(mean_square + a.norm_epsilon) * wide(name)
+        scaled: NDArray[np.float64] = states / np.sqrt(mean_square + a.norm_epsilon) * wide(name)
+        return scaled
 
     def by_head(states: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         return states.reshape(length, count, head).transpose(1, 0, 2)

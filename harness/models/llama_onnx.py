@@ -53,7 +53,7 @@ def _write(graph: DecoderGraph, weights: Weights, a: LlamaModel) -> None:
         normal = normalise(states, f"{name}.input_layernorm.weight")
         projections = [weights[f"{name}.self_attn.{part}_proj.weight"] for part in "qkv"]
         # Scores are scaled by 1 / sqrt(head size): here once, not at every step.
-        projections[0] = projections[0] * np.float32(head**-0.5)
+        projections[0] = projections[0].astype(np.float32) * np.float32(head**-0.5)
         heads = graph.linear(f"{name}.query_key_value", normal, *projections)
         heads = op("Reshape", heads, constant([0, 0, a.heads + 2 * a.kv_heads, head]))
         heads = op("Transpose", heads, perm=[0, 2, 1, 3])

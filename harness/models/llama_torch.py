@@ -88,7 +88,8 @@ class Layer(nn.Module):
         )
         states = states + self.output(mixed.transpose(1, 2).reshape(batch, count, -1))
         gate, up = self.gate_up(self.mlp_norm(states)).chunk(2, dim=-1)
-        return states + self.down(functional.silu(gate) * up)
+        after: Tensor = states + self.down(functional.silu(gate) * up)
+        return after
 
 
 class Llama(nn.Module):
@@ -168,10 +169,10 @@ def from_weights(weights: Weights, architecture: LlamaModel) -> Llama:
 def to_weights(module: Llama) -> dict[str, NDArray[np.float32]]:
     """Return the module's weights by their Hugging Face names, float32."""
     shapes = parameter_shapes(module.architecture)
-    weights = {}
+    weights: dict[str, NDArray[np.float32]] = {}
     for parameter, names in _parameters(module):
         rows = [shapes[name][0] for name in names]
-        parts = parameter.detach().to("cpu", torch.float32).split(rows)
+        parts = torch.split(parameter.detach().to("cpu", torch.float32), rows)
         weights |= {name: part.numpy().copy() for name, part in zip(names, parts, strict=True)}
     if not module.architecture.tied_embeddings:
         head = module.head.weight.detach().to("cpu", torch.float32)
@@ -179,9 +180,9 @@ def to_weights(module: Llama) -> dict[str, NDArray[np.float32]]:
     return {name: weights[name] for name in shapes}
 
 
-def _parameters(module: Llama) -> list[tuple[nn.Parameter, tuple[str, ...]]]:
+def _parameters(module: Llama) -> list[tuple[Tensor, tuple[str, ...]]]:
     """Return each parameter but the output matrix with the names that it is made of."""
-    found = [
+    found: list[tuple[Tensor, tuple[str, ...]]] = [
         (module.embedding.weight, ("model.embed_tokens.weight",)),
         (module.norm.weight, ("model.norm.weight",)),
     ]

@@ -128,7 +128,7 @@ class Graph:
             return name
         offset = -(-self._data.tell() // ALIGNMENT) * ALIGNMENT
         self._data.seek(offset)
-        self._data.write(memoryview(array).cast("B"))
+        self._data.write(array.reshape(-1).view(np.uint8).data)
         tensor = TensorProto(
             name=name,
             data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
@@ -158,7 +158,11 @@ class Graph:
         from onnx import helper
 
         name = f"{kind}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, outputs, name=name, **attributes))
+        node = helper.make_node(kind, inputs, outputs, name=name)
+        node.attribute.extend(
+            helper.make_attribute(key, value) for key, value in attributes.items()
+        )
+        self._nodes.append(node)
         return outputs
 
     def _value(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.errors import SpecError
 
 HEADER_BYTES_MAX = 100_000_000
-ELEMENTS = {
+ELEMENTS: dict[str, np.dtype[np.generic]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
@@ -45,7 +45,7 @@ def load_weights(path: Path) -> dict[str, NDArray[np.generic]]:
                 raise SpecError(f"{path} is not a safetensors file")
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
-        entries = [
+        entries: list[tuple[str, np.dtype[np.generic] | None, str, list[int], list[int]]] = [
             (
                 name,
                 ELEMENTS.get(entry["dtype"]),

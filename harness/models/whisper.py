@@ -180,7 +180,8 @@ def _normalise(weights: Weights, name: str, states: NDArray[np.float64]) -> NDAr
     centred = states - states.mean(axis=-1, keepdims=True)
     variance = np.mean(centred**2, axis=-1, keepdims=True)
     scale, shift = _wide(weights, f"{name}.weight"), _wide(weights, f"{name}.bias")
-    return centred / np.sqrt(variance + NORM_EPSILON) * scale + shift
+    normal: NDArray[np.float64] = centred / np.sqrt(variance + NORM_EPSILON) * scale + shift
+    return normal
 
 
 def _attend(

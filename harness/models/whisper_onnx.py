@@ -47,8 +47,10 @@ class _Parts:
         """
         matrices, biases = [], []
         for name in names:
-            matrix = self.weights[f"{name}.weight"]
-            bias = self.weights.get(f"{name}.bias", np.zeros(len(matrix), np.float32))
+            matrix = self.weights[f"{name}.weight"].astype(np.float32, copy=False)
+            bias = np.zeros(len(matrix), dtype=np.float32)
+            if not name.endswith("k_proj"):
+                bias = self.weights[f"{name}.bias"].astype(np.float32)
             scale = np.float32(self.head**-0.5 if name.endswith("q_proj") else 1)
             matrices.append(matrix * scale)
             biases.append(bias * scale)

@@ -68,11 +68,12 @@ class Attention(nn.Module):
         mixed = functional.scaled_dot_product_attention(
             queries, *source, attn_mask=mask, is_causal=causal
         )
-        mixed = self.out_proj(mixed.transpose(1, 2).reshape(states.shape))
-        return mixed
+        projected: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(states.shape))
+        return projected
 
     def _by_head(self, states: Tensor) -> Tensor:
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, count, _ = states.shape
+        return states.view(batch, count, self.heads, -1).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
@@ -90,7 +91,9 @@ class EncoderLayer(nn.Module):
         """Return the next states, [batch, positions, hidden]."""
         normal = self.self_attn_layer_norm(states)
         states = states + self.self_attn(normal, self.self_attn.keys_values(normal))
-        return states + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(states))))
+        inner = functional.gelu(self.fc1(self.final_layer_norm(states)))
+        after: Tensor = states + self.fc2(inner)
+        return after
 
 
 class DecoderLayer(nn.Module):
@@ -121,7 +124,9 @@ class DecoderLayer(nn.Module):
         causal = mask is None and states.shape[1] > 1
         states = states + self.self_attn(normal, own, mask, causal)
         states = states + self.encoder_attn(self.encoder_attn_layer_norm(states), cross)
-        return states + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(states))))
+        inner = functional.gelu(self.fc1(self.final_layer_norm(states)))
+        after: Tensor = states + self.fc2(inner)
+        return after
 
 
 class Encoder(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import units
+from harness.mapper.choice import unknown_lines
 from harness.report import words
 from harness.report.view import WorkloadView
 from harness.schema.decision import Interval, Option, WorkloadDecision
@@ -56,11 +57,14 @@ def total(views: Sequence[WorkloadView]) -> str:
     if not chosen:
         return "No workload has a target that can be recommended."
     cost = units.usd(math.fsum(option.cost_per_year_usd for option in chosen))
+    unknown = dict.fromkeys(unknown_lines(option) for option in chosen)
+    left_out = " and ".join(name for name in unknown if name)
+    cost += f" a year{f' without {left_out}' if left_out else ''}"
     if len(views) == 1:
-        return f"{cost} a year"
+        return cost
     known, every = units.count(len(chosen)), units.count(len(views))
     share = f"all {every} workloads" if known == every else f"{known} of {every} workloads"
-    return f"{cost} a year for {share}, each on machines of its own"
+    return f"{cost} for {share}, each on machines of its own"
 
 
 def figure(interval: Interval, unit: str) -> str:
@@ -81,6 +85,12 @@ def promise(check: SloCheck) -> Promise:
         else f"(at most {units.seconds(check.high_s)})",
         limit=f"limit {units.seconds(limit.limit_s)}",
     )
+
+
+def yearly(option: Option) -> str:
+    """Return the cost a year, and which costs it leaves out because they are not known."""
+    unknown = unknown_lines(option)
+    return f"{units.usd(option.cost_per_year_usd)}{f' without {unknown}' if unknown else ''}"
 
 
 def energy(option: Option) -> str:

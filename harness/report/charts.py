@@ -44,13 +44,14 @@ STANDING_COLOURS: dict[Standing, str] = {
 MARKERS = "os^Dv<>pPX*h"
 WIDTH_INCHES, HEIGHT_INCHES = 11.2, 4.6
 LABEL_LENGTH = 28
+USE = re.compile(r'href="#([^"]*)"|url\(#([^)]*)\)')
 LABEL_GAP = 0.062
 """The least distance between two labels at the right edge, as a share of the axes' height."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operating point: requests/s, the SLO's percentile in s with its interval, and the state."""
+    """An operating point: requests/s, the SLO's percentile in s with its interval, its state."""
 
     rate: float
     latency_s: float
@@ -135,28 +136,31 @@ def _svg(key: str, workload: str, what: str, limit: SloLimit, curves: Sequence[C
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    settings = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": key,
-        "font.size": 9.75,
-        "text.color": COLOURS["--ink"],
-        "axes.labelcolor": COLOURS["--ink"],
-        "axes.edgecolor": COLOURS["--muted"],
-        "xtick.color": COLOURS["--muted"],
-        "ytick.color": COLOURS["--muted"],
-        "xtick.labelcolor": COLOURS["--muted"],
-        "ytick.labelcolor": COLOURS["--muted"],
-        "grid.color": COLOURS["--rule"],
-        "text.parse_math": False,
-    }
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(settings)
-        figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="none")
+    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="none")
+    stream = io.StringIO()
+    with (
+        # Whatever the user's own settings are, the bytes stay the same.
+        matplotlib.rc_context(matplotlib.rcParamsDefault),
+        matplotlib.rc_context(
+            {
+                "svg.fonttype": "none",
+                "svg.hashsalt": key,
+                "font.size": 9.75,
+                "text.color": COLOURS["--ink"],
+                "axes.labelcolor": COLOURS["--ink"],
+                "axes.edgecolor": COLOURS["--muted"],
+                "xtick.color": COLOURS["--muted"],
+                "ytick.color": COLOURS["--muted"],
+                "xtick.labelcolor": COLOURS["--muted"],
+                "ytick.labelcolor": COLOURS["--muted"],
+                "grid.color": COLOURS["--rule"],
+                "text.parse_math": False,
+            }
+        ),
+    ):
         FigureCanvasSVG(figure)
         axes = figure.add_axes((0.075, 0.12, 0.68, 0.83), facecolor="none")
         _draw(axes, what, limit, curves)
-        stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     labels = {_placeholder(i): clip(c.label, LABEL_LENGTH) for i, c in enumerate(curves)}
     spoken = "; ".join(
@@ -218,15 +222,24 @@ def _draw(axes: Axes, what: str, limit: SloLimit, curves: Sequence[Curve]) -> No
         rates = [o.rate for o in curve.operations]
         latencies = [o.latency_s for o in curve.operations]
         axes.plot(rates, latencies, color=colour, linewidth=line, zorder=front)
-        for o in curve.operations:
-            if o.low_s is not None and o.high_s is not None:
-                axes.vlines(o.rate, o.low_s, o.high_s, color=colour, linewidth=1, zorder=front)
+        bounded = [o for o in curve.operations if o.low_s is not None and o.high_s is not None]
+        axes.vlines(
+            [o.rate for o in bounded],
+            [o.low_s for o in bounded if o.low_s is not None],
+            [o.high_s for o in bounded if o.high_s is not None],
+            color=colour,
+            linewidth=1,
+            zorder=front,
+        )
+        for met, fill in ((True, colour), (False, COLOURS["--card"])):
+            alike = [o for o in curve.operations if (o.state == "met") == met]
             axes.plot(
-                [o.rate],
-                [o.latency_s],
+                [o.rate for o in alike],
+                [o.latency_s for o in alike],
+                linestyle="none",
                 marker=marker,
                 markersize=6.5,
-                markerfacecolor=colour if o.state == "met" else COLOURS["--card"],
+                markerfacecolor=fill,
                 markeredgecolor=colour,
                 zorder=front + 1,
             )
@@ -292,11 +305,16 @@ def _dressed(svg: str, *, key: str, title: str, description: str, labels: dict[s
     assert view_box is not None
     body = body[body.index(">") + 1 :]
     body = body.replace("xlink:href=", "href=")
-    body = re.sub(r'\bid="([^"]*)"', rf'id="{key}-\1"', body)
+    used = {name for found in USE.findall(body) for name in found if name}
+    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", body)
     body = re.sub(r'href="#([^"]*)"', rf'href="#{key}-\1"', body)
     body = re.sub(r"url\(#([^)]*)\)", rf"url(#{key}-\1)", body)
+    # matplotlib writes a font as one property or as several, depending on its version.
     body = re.sub(r"font: ((?:\w+ )?[\d.]+px) [^;\"]*", r"font: \1 var(--font)", body)
-    body = re.sub(r"\n\s*", "\n", body)
+    body = re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", body)
+    body = re.sub(r"\s*\n\s*", "\n", body)
+    # Hundredths of a point cannot be seen, and make a third of the file. Text is left alone.
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)
     for variable, sentinel in COLOURS.items():
         body = body.replace(sentinel, f"var({variable})")
     for placeholder, label in labels.items():

@@ -91,7 +91,7 @@ def latency_drawings(view: WorkloadView) -> tuple[LatencyDrawing, ...]:
 def percentile_names(
     rows: Iterable[Row], metric: str, drawn: Iterable[float]
 ) -> tuple[tuple[str, str], ...]:
-    """Return the percentiles `drawn` and those that any row's point holds: (metric name, heading)."""
+    """Return (metric name, heading) of the percentiles `drawn` and of those that any row has."""
     prefix = f"{metric}_s.p"
     found = set(drawn) | {
         float(name.removeprefix(prefix))

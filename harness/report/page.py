@@ -109,6 +109,7 @@ def _environment() -> Environment:
         "percentile": _percentile,
         "energy": answers.energy,
         "fleet": answers.fleet,
+        "yearly": answers.yearly,
     }
     return environment
 

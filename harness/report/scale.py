@@ -1,4 +1,4 @@
-"""Where a number stands on an axis: linear from zero, or logarithmic where figures lie far apart."""
+"""Where a number stands on an axis: linear from zero, or logarithmic for figures far apart."""
 
 from __future__ import annotations
 

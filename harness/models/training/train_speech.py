@@ -196,7 +196,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder of the weights")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=800)
     arguments = parser.parse_args()
     output: Path = arguments.output
     rng = np.random.default_rng(ARCHITECTURE.seed + 1)

@@ -1,0 +1,93 @@
+"""`harness report`: the answer to a brief as one HTML file for the people who sign."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import catalog_option, results_option
+from harness.cli.output import echo
+from harness.errors import SpecError, StoreError
+
+if TYPE_CHECKING:
+    from harness.schema import Decision
+
+
+@click.command("report")
+@click.argument("question", metavar="BRIEF_OR_DECISION")
+@results_option
+@catalog_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Where to write; - is standard output.  [default: reports/BRIEF.html]",
+)
+def command(question: str, results: Path, catalog: Path | None, output: Path | None) -> None:
+    """Write the answer to BRIEF_OR_DECISION as one HTML file.
+
+    BRIEF_OR_DECISION is a brief (a name or a YAML file), answered from the records, or a decision
+    (a JSON file of `harness map BRIEF -o FILE`), shown with the very records that it was made from.
+    """
+    from harness.report import pinned_records, render
+    from harness.store import Store
+
+    if question.endswith(".json"):
+        decision = read_decision(Path(question))
+        shown = Path(question).name
+    else:
+        from harness.cli.map import answer
+
+        decision = answer(question, results, catalog)
+        shown = decision.brief.name
+    records = pinned_records(decision, Store(results).records())
+    page = render(decision, records, command=f"harness report {shlex.quote(shown)}")
+    if str(output) == "-":
+        click.echo(page.encode(), nl=False)
+        return
+    path = output or Path("reports") / f"{decision.brief.name}.html"
+    _write(page, path)
+    for warning in decision.warnings:
+        echo(f"warning: {warning}", err=True)
+    echo(f"report in {path}; next: open it in a browser, print it, or send it: it is one file")
+
+
+def read_decision(path: Path) -> Decision:
+    """Return the decision in the JSON file at `path`; SpecError if there is none."""
+    from pydantic import ValidationError
+
+    from harness.schema import Decision
+
+    try:
+        return Decision.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise SpecError(
+            f"{path}: not a decision: {f'{place}: ' if place else ''}{first['msg']}",
+            hint="make one with: harness map BRIEF -o FILE",
+        ) from error
+
+
+def _write(page: str, path: Path) -> None:
+    """Write the whole page or nothing; StoreError if the disk refuses."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_text(page, encoding="utf-8")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="name another file with -o",
+        ) from error
