@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TYPES = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
 """By precision: the hint, and the capability that a device must name."""
+PRODUCTS = ("FullyConnected", "MatMul", "Convolution")
+"""The runtime's own operators that do most of the arithmetic."""
 
 
 class OpenVinoAdapter:
@@ -42,17 +44,17 @@ class OpenVinoAdapter:
             ) from error
         core = openvino.Core()
         settings = _settings(core, target, options)
-        folder = model.onnx("portable")
+        rows = isinstance(model.architecture, TreesMlpModel)
         compiled = {
-            path.stem: _compile(core, path, settings) for path in sorted(folder.glob("*.onnx"))
+            path.stem: _compile(core, path, settings, None if rows else 1)
+            for path in sorted(model.onnx("portable").glob("*.onnx"))
         }
-        lowered = []
+        description = _describe(core, compiled, target)
         if isinstance(model.architecture, TreesMlpModel):
-            lowered = ["TreeEnsembleRegressor: lowered to Gather, LessOrEqual and Where"]
-        description = _describe(core, compiled, target, lowered)
-        if isinstance(model.architecture, TreesMlpModel):
-            rows = _RowEngine(compiled["model"])
-            return RowSession(rows.score, options.max_batch, description)
+            lowered = ["TreeEnsembleRegressor: as Gather, LessOrEqual and Where"]
+            description["operators"]["lowered"] = lowered
+            engine = _RowEngine(compiled["model"])
+            return RowSession(engine.score, options.max_batch, description)
         return SequenceSession(model.architecture, _SequenceEngine(compiled), description)
 
 
@@ -139,22 +141,20 @@ def _settings(core: openvino.Core, target: Target, options: Options) -> dict[str
 
 
 def _compile(
-    core: openvino.Core, path: Path, settings: dict[str, object]
+    core: openvino.Core, path: Path, settings: dict[str, object], batch: int | None
 ) -> openvino.CompiledModel:
-    """Return the compiled model for batch 1, its cache made a state, or for rows as it is."""
+    """Return the compiled model: its batch fixed if given, its cache (if any) made a state."""
     from openvino.passes import MakeStateful, Manager
 
     try:
         model = core.read_model(path)
-        names = [each.get_any_name() for each in model.inputs]
-        if "features" in names and "score" in {each.get_any_name() for each in model.outputs}:
-            return core.compile_model(model, "CPU", settings)
         shapes = {each.get_any_name(): each.get_partial_shape() for each in model.inputs}
-        for name, shape in shapes.items():
-            if name != "logits_from":
-                shape[0] = 1
-        model.reshape(shapes)
-        cache = {name: name.replace("past_", "present_") for name in names if "past_" in name}
+        if batch is not None:
+            for name, shape in shapes.items():
+                if name != "logits_from":
+                    shape[0] = batch
+            model.reshape(shapes)
+        cache = {name: name.replace("past_", "present_") for name in shapes if "past_" in name}
         if cache:
             passes = Manager()
             passes.register_pass(MakeStateful(cache))
@@ -165,39 +165,29 @@ def _compile(
 
 
 def _describe(
-    core: openvino.Core,
-    compiled: dict[str, openvino.CompiledModel],
-    target: Target,
-    lowered: list[str],
-) -> dict[str, object]:
+    core: openvino.Core, compiled: dict[str, openvino.CompiledModel], target: Target
+) -> dict[str, Any]:
     import openvino
 
     first = next(iter(compiled.values()))
     operators, precisions = {}, {}
     for name, each in compiled.items():
-        nodes = [node.get_rt_info() for node in each.get_runtime_model().get_ops()]
-        kinds = Counter(str(node["layerType"].value) for node in nodes)
-        kinds.pop("Const", None)
-        operators[name] = dict(sorted(kinds.items()))
-        precisions[name] = dict(
-            sorted(
-                Counter(
-                    str(node["runtimePrecision"].value)
-                    for node in nodes
-                    if str(node["layerType"].value) in ("FullyConnected", "MatMul", "Convolution")
-                ).items()
-            )
-        )
+        facts = [node.get_rt_info() for node in each.get_runtime_model().get_ops()]
+        nodes = [
+            (str(fact["layerType"].value), str(fact["runtimePrecision"].value)) for fact in facts
+        ]
+        operators[name] = dict(sorted(Counter(kind for kind, _ in nodes).items()))
+        precisions[name] = dict(sorted(Counter(p for kind, p in nodes if kind in PRODUCTS).items()))
     return {
         "runtime": "openvino",
         "version": openvino.__version__,
         "device": "cpu",
         "device_name": core.get_property("CPU", "FULL_DEVICE_NAME"),
         "precision": target.runtime.precision,
-        "precision_hint": str(first.get_property("INFERENCE_PRECISION_HINT").to_string()),
+        "precision_hint": first.get_property("INFERENCE_PRECISION_HINT").to_string(),
         "precision_of_products": precisions,
         "threads": int(first.get_property("INFERENCE_NUM_THREADS")),
-        "call": "InferRequest.infer with preset tensors; the cache is a state of the runtime",
-        "operators": {"counts": operators, "unsupported": [], "lowered": lowered},
+        "call": "InferRequest.infer with preset tensors; a cache is a state of the runtime",
+        "operators": {"counts": operators, "unsupported": [], "lowered": []},
         "fallbacks": [],
     }

@@ -71,10 +71,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class CurveChart:
-    """A drawn chart, with the heading and the points that could not be drawn."""
+    """A drawn chart, with its heading, a word on its axes, and the points that are not drawn."""
 
     key: str
     heading: str
+    axes: str
     svg: Markup
     left_out: tuple[str, ...]
 
@@ -94,6 +95,7 @@ def curve_charts(view: WorkloadView) -> tuple[CurveChart, ...]:
             CurveChart(
                 key=key,
                 heading=f"{what} against throughput",
+                axes=_axes_note(limit, curves),
                 svg=_svg(key, view.decision.title, what, limit, curves),
                 left_out=tuple(left_out),
             )
@@ -181,12 +183,28 @@ def _svg(key: str, workload: str, what: str, limit: SloLimit, curves: Sequence[C
     )
 
 
+def _scales(limit: SloLimit, curves: Sequence[Curve]) -> tuple[Scale, Scale]:
+    """Return the axes of throughput and of latency."""
+    operations = [o for curve in curves for o in curve.operations]
+    bounds = [b for o in operations for b in (o.latency_s, o.low_s, o.high_s) if b is not None]
+    return (
+        Scale.spanning(o.rate for o in operations),
+        Scale.spanning([limit.limit_s, *bounds]),
+    )
+
+
+def _axes_note(limit: SloLimit, curves: Sequence[Curve]) -> str:
+    across, up = _scales(limit, curves)
+    if across.logarithmic and up.logarithmic:
+        return "Both axes are logarithmic."
+    if across.logarithmic:
+        return "The axis of throughput is logarithmic."
+    return "The axis of latency is logarithmic." if up.logarithmic else "Both axes are linear."
+
+
 def _draw(axes: Axes, what: str, limit: SloLimit, curves: Sequence[Curve]) -> None:
     """Draw `curves` with matplotlib: filled marks keep the promise, hollow ones do not prove it."""
-    operations = [o for curve in curves for o in curve.operations]
-    across = Scale.spanning(o.rate for o in operations)
-    bounds = [b for o in operations for b in (o.latency_s, o.low_s, o.high_s) if b is not None]
-    up = Scale.spanning([limit.limit_s, *bounds])
+    across, up = _scales(limit, curves)
     for scale, axis, begin in ((across, axes.xaxis, "x"), (up, axes.yaxis, "y")):
         if scale.logarithmic:
             getattr(axes, f"set_{begin}scale")("log")
