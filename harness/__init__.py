@@ -1,3 +1,3 @@
-"""Measure AI inference on every accelerator you can reach, and map each workload to the best one."""
+"""Measure AI inference on every accelerator within reach; map each workload to the best one."""
 
 __version__ = "0.1.0"

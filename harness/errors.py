@@ -46,8 +46,8 @@ class HarnessError(Exception):
 class Problem:
     """One thing that is wrong in a YAML file.
 
-    `line` and `column` count from 1; 0 means that the place is not known. `path` is the place inside
-    the document, as in `slo[0].limit_s`.
+    `line` and `column` count from 1; 0 means that the place is not known. `path` is the place
+    inside the document, as in `slo[0].limit_s`.
     """
 
     source: str

@@ -155,7 +155,7 @@ def _provider(device: str) -> str:
 
 def _load(path: Path, provider: str, options: Options) -> onnxruntime.InferenceSession:
     import onnxruntime
-    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, NotImplemented
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
@@ -163,7 +163,7 @@ def _load(path: Path, provider: str, options: Options) -> onnxruntime.InferenceS
     settings.log_severity_level = ERRORS_ONLY
     try:
         session = onnxruntime.InferenceSession(str(path), settings, providers=[provider])
-    except (InvalidGraph, NotImplemented) as error:
+    except (Fail, InvalidGraph, NotImplemented) as error:
         raise UnsupportedError(f"ONNX Runtime does not take {path.name}: {error}") from error
     if provider not in session.get_providers():
         # It falls back to the CPU with no more than a warning.

@@ -27,7 +27,7 @@ from harness.adapters.base import (
     TextRequest,
 )
 from harness.errors import AdapterError, SpecError
-from harness.hardware import physical_cores
+from harness.hardware import detect
 from harness.schema.workload import LlamaModel, WhisperModel
 
 ROWS_MAX = 1024
@@ -45,7 +45,7 @@ class Options:
 def read_options(target: Target) -> Options:
     """Return the options of `target`; raise SpecError for an unknown one or a wrong value.
 
-    `threads` is, unless given, the number of physical cores that this process may use.
+    `threads` is, unless given, what `default_threads` returns.
     """
     given = target.runtime.options
     known = Options.__dataclass_fields__
@@ -69,9 +69,14 @@ def read_options(target: Target) -> Options:
 
 
 def default_threads() -> int:
-    """Return the number of physical cores that this process may use, or of logical ones."""
-    available = os.sched_getaffinity(0)
-    return int(physical_cores(available).value or len(available))
+    """Return the number of physical cores that this process may use, within its CPU quota.
+
+    Logical ones count where the kernel does not tell which share a core.
+    """
+    facts = detect()
+    cores = int(facts["physical_cores"].value or len(os.sched_getaffinity(0)))
+    quota = facts["cpu_quota_cores"].value
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 class SequenceEngine(Protocol):
@@ -199,6 +204,9 @@ class RowSession(BlockingSession):
         """Return the score of each row."""
         if self._score is None:
             raise AdapterError("the session is closed")
+        if len(requests) == 1 and isinstance(requests[0], RowRequest):
+            # A single row is a view, not a copy: microseconds count here.
+            return [Output(score=float(self._score(requests[0].features[None])[0]))]
         rows = []
         for request in requests:
             if not isinstance(request, RowRequest):

@@ -39,7 +39,6 @@ from harness.schema.record import EnergyReading, Failure, Point, QualityCheck
 from harness.schema.workload import Quality as QualityGate
 from harness.schema.workload import Server, Workload
 
-
 MEMORY_MARKS = (
     "memoryerror",
     "out of memory",

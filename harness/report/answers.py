@@ -137,10 +137,20 @@ def _certainty(decision: WorkloadDecision) -> Certainty:
     choice = decision.choice
     if choice is None:
         return Certainty("bad", "✕", "No target to recommend")
+    doubts = []
     if choice.slo_state == "unproven":
-        return Certainty("warn", "?", "SLO not proven")
-    if decision.clear is None:
+        doubts.append("the SLO is not proven")
+    if choice.verdict == "noisy":
+        doubts.append("the measurement is noisy")
+    if choice.evidence != "measured":
+        doubts.append(f"the figures are {choice.evidence}")
+    if decision.clear is False:
+        also = "".join(f"; {doubt}" for doubt in doubts)
+        return Certainty("warn", "≈", f"Close call: the cost intervals overlap{also}")
+    only = decision.clear is None
+    if doubts:
+        what = "The only feasible target" if only else "The best choice"
+        return Certainty("warn", "?", f"{what}, but {' and '.join(doubts)}")
+    if only:
         return Certainty("plain", "●", "The only feasible target")
-    if decision.clear:
-        return Certainty("good", "✓", "Clear choice")
-    return Certainty("warn", "≈", "Close call: the cost intervals overlap")
+    return Certainty("good", "✓", "Clear choice")

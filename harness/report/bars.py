@@ -105,7 +105,8 @@ def _bars(
             )
         )
     spoken = "; ".join(
-        f"{label}: {units.interval(figure.value, figure.low, figure.high, unit)}"
+        f"{clip(label, LABEL_LENGTH)}: "
+        f"{units.interval(figure.value, figure.low, figure.high, unit)}"
         for label, _, figure in found
     )
     return BarDrawing(key, title, f"{spoken}.", str(ROW_HEIGHT * len(found) + FOOT), tuple(bars))

@@ -166,7 +166,7 @@ def _svg(key: str, workload: str, what: str, limit: SloLimit, curves: Sequence[C
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     labels = {_placeholder(i): clip(c.label, LABEL_LENGTH) for i, c in enumerate(curves)}
     spoken = "; ".join(
-        f"{curve.label}: "
+        f"{clip(curve.label, LABEL_LENGTH)}: "
         + ", ".join(
             f"{units.rate(o.rate, 'requests/s')} at {units.seconds(o.latency_s)} "
             f"({words.state(o.state)})"

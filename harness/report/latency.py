@@ -219,7 +219,7 @@ def _figure(metric: Metric | None) -> str:
 
 def _spoken(row: Row, metric: str, shapes: dict[float, Shape]) -> str:
     figures = (f"p{p:g} {_figure(_metric(row, metric, p))}" for p in shapes)
-    return f"{row.title}: {', '.join(figures)}"
+    return f"{clip(row.title, LABEL_LENGTH)}: {', '.join(figures)}"
 
 
 def _why(row: Row) -> str:

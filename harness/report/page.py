@@ -137,7 +137,9 @@ def _unbroken(text: str) -> Markup:
     """Return a figure that breaks between the value and its interval only."""
     value, bracket, interval = text.partition(" (")
     parts = [value, f"({interval}"] if bracket else [value]
-    return Markup(" ").join(Markup('<span class="whole">{}</span>').format(p) for p in parts)
+    return Markup(" ").join(
+        Markup('<span class="whole">{}</span>').format(on_page(p)) for p in parts
+    )
 
 
 def _limit(rejection: Rejection, value: float | None) -> str:

@@ -12,7 +12,8 @@ STEERING = re.compile(
 )
 """Characters that are invisible, reorder what stands beside them, or may not stand in HTML."""
 
-LONGEST = 600
+LONGEST = 2000
+"""What the documents allow a text of theirs; only what has no bound there is cut."""
 
 
 def visible(text: str) -> str:

@@ -6,8 +6,10 @@ import pytest
 
 from harness.models.build import build_model
 from harness.models.model import Model
-from harness.models.transactions import NAMES
+from harness.schema.workload import TreesMlpModel
 from tests.adapters.recorder import LLAMA, WHISPER
+
+WORKLOADS = Path(__file__).parents[2] / "workloads"
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,9 @@ def llama_model(built: Path) -> Model:
 @pytest.fixture(scope="session")
 def whisper_model(built: Path) -> Model:
     return build_model(WHISPER, "speech_to_text", cache=built, data=built)
+
+
+@pytest.fixture(scope="session")
+def fraud_model(built: Path) -> Model:
+    fraud = TreesMlpModel(family="trees_mlp", weights="weights/fraud.safetensors")
+    return build_model(fraud, "tabular_classification", cache=built, data=WORKLOADS)

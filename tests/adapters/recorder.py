@@ -18,7 +18,7 @@ LLAMA = LlamaModel(
     kv_heads=2,
     intermediate=160,
     context=48,
-    seed=5,
+    seed=6,
 )
 WHISPER = WhisperModel(
     family="whisper",

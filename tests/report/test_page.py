@@ -188,8 +188,14 @@ def test_what_is_uncertain_is_said_on_the_first_screen(answer):
     for changes, certainty in (
         ({"clear": False}, "Close call"),
         ({"clear": None, "runner_up": None}, "The only feasible target"),
-        ({"choice": doubtful.model_copy(update={"slo_state": "unproven"})}, "SLO not proven"),
-        ({"choice": doubtful}, "Clear choice"),
+        (
+            {"choice": doubtful},
+            "The best choice, but the measurement is noisy and the figures are projected",
+        ),
+        (
+            {"choice": doubtful.model_copy(update={"slo_state": "unproven"}), "clear": False},
+            "Close call: the cost intervals overlap; the SLO is not proven; the measurement is",
+        ),
     ):
         changed = first.model_copy(update=changes)
         told = read(render(decision.model_copy(update={"workloads": (changed,)}), records))
@@ -226,7 +232,12 @@ def test_targets_not_chosen_carry_rule_number_limit_margin_and_remedy(tree):
     chat = found["Why the other targets were not chosen, Customer chat"]
     missed = next(r for r in chat if r[0].startswith("Far cloud") and r[2] == "SLO missed")
     assert missed[4:7] == ["400 ms", "200 ms", "100 % beyond"]
-    assert missed[7] == "harness run -w chat -t far-cloud"
+    unmeasured = tables(section(tree, "not-chosen"))[
+        "Why the other targets were not chosen, Call transcription"
+    ]
+    absent = next(r for r in unmeasured if r[2] == "Not measured")
+    assert absent[7] == "harness run -w speech -t far-cloud"
+    assert absent[4:7] == ["not a number", "not a number", "does not apply"]
     dearer = next(r for r in chat if r[0] == "Acme CPU, 16 cores, int8")
     assert dearer[2] == "Dearer than the choice"
     assert dearer[4:7] == [
@@ -256,7 +267,8 @@ def test_a_percentile_without_a_figure_gives_its_reason(tree):
 def test_no_number_is_missing_without_a_word(tree):
     for cell in tree.all("td", "dd"):
         assert cell.text.strip()
-    words = set(re.findall(r"[A-Za-z]+", tree.all("body")[0].text))
+    spoken = tree.all("body")[0].text.replace("None of", "")
+    words = set(re.findall(r"[A-Za-z]+", spoken))
     assert words.isdisjoint({"nan", "NaN", "None", "inf", "Undefined"})
 
 
@@ -442,7 +454,8 @@ def hostile_answer():
         dirty = changed(record)
         # Facts of the machine are names to values; numbers there are vendors' text as well.
         dirty["environment"] = {
-            "cpu<b>": {"value": "<script>alert(2)</script>" * 400, "unavailable": None}
+            "cpu<b>": {"value": "<script>alert(2)</script>", "unavailable": None},
+            "long": {"value": "B" * 10_000, "unavailable": None},
         }
         dirty["session"] = {"<i>": {"x": ["<script>alert(3)</script>", float(1)]}}
         for each, clean in ((dirty["workload"], record.workload), (dirty["target"], record.target)):
@@ -493,6 +506,7 @@ def test_hostile_text_stays_text():
     assert not re.search(
         "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]", bad
     )
-    assert "A" * 1000 not in text
+    assert "B" * 1000 in text
+    assert "B" * 2000 not in text
     assert "<script>alert(2)</script>" in text
     assert "漢字 🧨" in text
