@@ -26,7 +26,7 @@ class Model:
 
     `architecture` is the declared configuration. `parameters` is the number of weights.
     `weights()` returns the arrays by name (names: docs/models.md), mapped from disk where they can
-    be. `onnx(dialect)` returns the folder that holds the model's ONNX files (files: docs/models.md):
+    be. `onnx(dialect)` returns the folder of the model's ONNX files (files: docs/models.md):
     "standard" may use the ai.onnx.ml operators, "portable" only ai.onnx ones.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,11 +70,11 @@ class ScoreSpeechRequest:
 Request = TextRequest | SpeechRequest | RowRequest | ScoreTextRequest | ScoreSpeechRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """What came back: generated `tokens`, a `score` in [0, 1], or `logits` [length, vocab].
 
-    Which one is set follows from the request.
+    Which one is set follows from the request. A named tuple: it is made inside the measured time,
+    and a frozen dataclass takes 0.15 us longer.
     """
 
     tokens: Sequence[int] = ()

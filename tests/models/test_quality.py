@@ -1,4 +1,3 @@
-import dataclasses
 import math
 import re
 from pathlib import Path
@@ -433,7 +432,7 @@ def test_text_gate_fails_generation_that_is_not_the_scored_model(spoil, text_mod
 
 def with_logits(change):
     return lambda request, output: (
-        dataclasses.replace(output, logits=change(output.logits))
+        output._replace(logits=change(output.logits))
         if isinstance(request, ScoreTextRequest)
         else output
     )
@@ -453,7 +452,7 @@ def put_infinity(logits):
 
 def with_tokens(change):
     return lambda request, output: (
-        dataclasses.replace(output, tokens=change(output.tokens))
+        output._replace(tokens=change(output.tokens))
         if isinstance(request, TextRequest)
         else output
     )
