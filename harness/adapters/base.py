@@ -78,7 +78,11 @@ class Session(Protocol):
 
 
 class Adapter(Protocol):
-    """Opens models on a runtime. Made without arguments, cheaply; imports its runtime late."""
+    """Opens models on a runtime. Made without arguments, cheaply; imports its runtime late.
+
+    A class attribute `packages` may name the modules that it will import: then `harness plan` can
+    say that one is missing, without importing it.
+    """
 
     api_version: ClassVar[int]
 

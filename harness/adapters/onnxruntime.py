@@ -27,6 +27,7 @@ class OnnxRuntimeAdapter:
     """Opens models as ONNX Runtime sessions. Options: threads, max_batch (rows in a query)."""
 
     api_version: ClassVar[int] = API_VERSION
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def open(self, target: Target, model: Model) -> Session:
         """Load the model's ONNX files with the device's execution provider.

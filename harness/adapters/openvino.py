@@ -27,6 +27,7 @@ class OpenVinoAdapter:
     """Opens models as OpenVINO models. Options: threads, max_batch (rows in a query)."""
 
     api_version: ClassVar[int] = API_VERSION
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
 
     def open(self, target: Target, model: Model) -> Session:
         """Convert and compile the model's ONNX files for the CPU.

@@ -33,6 +33,7 @@ class TorchAdapter:
     """Opens models as plain PyTorch modules. Options: threads, max_batch (rows in a query)."""
 
     api_version: ClassVar[int] = API_VERSION
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def open(self, target: Target, model: Model) -> Session:
         """Load `model` on the target's device in its precision.

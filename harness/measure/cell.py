@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import math
 import os
@@ -152,9 +153,10 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         energy = Energy(job.target.runtime.device)
         try:
             before = activity()
-            samples, points, windows = _run_scenario(
-                job, session, driver, energy, inputs, phases, profile, reporter
-            )
+            with _no_garbage_collection():
+                samples, points, windows = _run_scenario(
+                    job, session, driver, energy, inputs, phases, profile, reporter
+                )
             after = activity()
         finally:
             energy.close()
@@ -162,10 +164,12 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         session.close()
     disturbed = disturbance(before, after)
     complaints = [text for part in samples for text in part.complaints]
+    headline = _headline(points)
     verdict = judge(
         windows,
         points,
         workload.slo,
+        headline,
         disturbed,
         complaints,
         simulated=bool(described.get("simulated")),
@@ -185,11 +189,27 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         phases_s={name: round(spent, 4) for name, spent in phases.seconds.items()},
         session=described,
         points=tuple(points),
-        headline=_headline(points),
+        headline=headline,
         quality=tuple(checks),
         verdict=verdict,
         environment=capture(),
     )
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep Python's cycle collector from stopping the world inside a measured window.
+
+    With the samples of a fast target alive, one full collection takes 100 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def _quality_apart(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -197,8 +198,9 @@ class Driver:
                 thread.start()
             for thread in threads:
                 thread.join()
+        until = time.monotonic() + DRAIN_S
         for query, _ in queries:
-            if not query.wait(DRAIN_S):
+            if not query.wait(max(0.0, until - time.monotonic())):
                 query.fail(TimeoutError(f"not answered within {DRAIN_S:.0f} s of the window's end"))
         queries.sort(key=lambda pair: pair[0].issued_ns)
         for query, chosen in queries:

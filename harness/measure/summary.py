@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import statistics
-from harness.measure.samples import OK, Samples
+from harness.measure.samples import OK, UNSERVED, Samples
 from harness.schema.base import ScenarioKind, Task
 from harness.schema.record import EnergyReading, Metric, Point, SloCheck
 from harness.schema.workload import SloLimit
@@ -28,6 +28,7 @@ class Window:
         self.ok = columns["status"] == OK
         self.requests = int(self.ok.size)
         self.failed = int(self.requests - self.ok.sum())
+        self.unserved = int((columns["status"] == UNSERVED).sum())
         scheduled = columns["scheduled_ns"][self.ok]
         ended = columns["ended_ns"][self.ok]
         first = columns["first_ns"][self.ok]

@@ -25,13 +25,15 @@ def judge(
     windows: Sequence[Window],
     points: Sequence[Point],
     slo: Sequence[SloLimit],
+    headline: int | None,
     disturbed: Disturbance,
     complaints: Sequence[str],
     simulated: bool,
 ) -> Verdict:
     """Return the verdict over all operating points of a cell.
 
-    Anything in `invalid` makes the record unusable; anything else found makes it noisy.
+    Anything in `invalid` makes the record unusable; anything else found makes it noisy. Whether the
+    sample proves the SLO matters at the `headline` point only.
     """
     invalid: list[Reason] = []
     noisy: list[Reason] = []
@@ -44,6 +46,16 @@ def judge(
         invalid.append(Reason(code="simulated", text="the target is simulated, not hardware"))
     for window, point in zip(windows, points, strict=True):
         _judge_point(window, point, slo, invalid, noisy)
+    if headline is not None and points[headline].slo_state == "unproven":
+        point = points[headline]
+        noisy.append(
+            Reason(
+                code="too-few",
+                text=f"the sample does not prove the SLO{_where(point)}: "
+                f"{point.requests} requests in {point.duration_s:.1f} s",
+                value=float(point.requests),
+            )
+        )
     if disturbed.steal_share > STEAL_NOISY:
         reason = Reason(
             code="steal",
@@ -65,6 +77,10 @@ def judge(
     return Verdict(state=state, reasons=tuple(invalid + noisy))  # type: ignore[arg-type]
 
 
+def _where(point: Point) -> str:
+    return "" if point.load is None else f" at load {point.load:g}"
+
+
 def _judge_point(
     window: Window,
     point: Point,
@@ -72,28 +88,31 @@ def _judge_point(
     invalid: list[Reason],
     noisy: list[Reason],
 ) -> None:
-    where = "" if point.load is None else f" at load {point.load:g}"
-    errors = point.failed / point.requests if point.requests else 1.0
+    where = _where(point)
+    # A request that an overloaded target never took up misses the SLO; only failing is a fault.
+    failed = point.failed - window.unserved
+    errors = failed / point.requests if point.requests else 1.0
     if errors > ERRORS_NOISY:
-        # Past the window's end because it is overloaded is a finding; failing is a fault.
         reason = Reason(
             code="errors",
-            text=f"{point.failed} of {point.requests} requests failed{where}",
+            text=f"{failed} of {point.requests} requests failed{where}",
             value=errors,
             limit=ERRORS_INVALID,
         )
         (invalid if errors > ERRORS_INVALID else noisy).append(reason)
-    if point.slo and point.slo_state == "unproven":
-        noisy.append(
-            Reason(
-                code="too-few",
-                text=f"the sample does not prove the SLO{where}: "
-                f"{point.requests} requests in {point.duration_s:.1f} s",
-                value=float(point.requests),
-            )
-        )
     limits = [s.limit_s for s in slo]
     if point.load is not None and window.lag_s.size and limits:
+        # One pause of the harness makes a queue that looks like the target's: the longest counts.
+        pause = float(window.lag_s.max())
+        if pause > min(limits):
+            noisy.append(
+                Reason(
+                    code="pause",
+                    text=f"the harness itself stood still for {pause * 1e3:.2f} ms{where}",
+                    value=pause,
+                    limit=min(limits),
+                )
+            )
         lag = float(np.quantile(window.lag_s, 0.99))
         if lag > LAG_INVALID_SHARE * min(limits):
             invalid.append(

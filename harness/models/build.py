@@ -1,6 +1,7 @@
 """Builds what adapters load: weights on disk and ONNX files, once, in a cache named by content.
 
-A changed configuration, weight file or builder gives another folder, so an old file is never used.
+A changed configuration, weight file or builder (its source code counts) gives another folder, so an
+old file is never used.
 An artefact is built in a temporary folder and renamed: it is there whole or not at all, also when
 several processes want it at once.
 """
@@ -16,19 +17,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache as memoise
+from importlib import metadata
 from pathlib import Path
 
 from harness.errors import SpecError, UnsupportedError
-from harness.models import llama, llama_onnx, trees_mlp, whisper, whisper_onnx
+from harness.models import llama, llama_onnx, onnx_graph, trees_mlp, whisper, whisper_onnx
+from harness.models import weights as weights_file
 from harness.models.model import Architecture, Model, Weights
 from harness.models.onnx_graph import count_operators
 from harness.models.weights import check_weights, load_weights, save_weights
 from harness.schema import canonical_json
 from harness.schema.base import Task
 from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
-
-BUILDER_VERSION = 1
-"""Goes up when the builders write something else: that voids what is in the cache."""
 
 DIALECTS = ("standard", "portable")
 
@@ -102,7 +102,7 @@ def quantised(folder: Path) -> Path:
 
 def _digest(architecture: Architecture, source: Path | None) -> str:
     """Return the hash (hex) of all that artefacts are made from."""
-    digest = hashlib.sha256(f"{BUILDER_VERSION}\n{canonical_json(architecture)}\n".encode())
+    digest = hashlib.sha256(f"{_builders()}\n{canonical_json(architecture)}\n".encode())
     if source is not None:
         try:
             with source.open("rb") as file:
@@ -112,6 +112,16 @@ def _digest(architecture: Architecture, source: Path | None) -> str:
                 f"cannot read the weights {source}: {error.strerror}",
                 hint="a model's 'weights' are named relative to the folder of the workloads",
             ) from error
+    return digest.hexdigest()
+
+
+@memoise
+def _builders() -> str:
+    """Return the hash (hex) of the source of all that builds: a version that nobody can forget."""
+    digest = hashlib.sha256(metadata.version("onnx").encode())
+    for module in (llama, llama_onnx, onnx_graph, trees_mlp, weights_file, whisper, whisper_onnx):
+        assert module.__file__ is not None
+        digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()
 
 

@@ -8,8 +8,10 @@ from harness.adapters.base import Output, Query, RowRequest, TextRequest
 from harness.errors import MeasurementError
 from harness.measure.clock import RealClock
 from harness.measure.drive import Driver, StopRule
+from harness.measure.environment import Disturbance
 from harness.measure.samples import FAILED, OK, UNSERVED
 from harness.measure.summary import Window, summarise
+from harness.measure.verdict import judge
 from harness.schema.workload import SloLimit
 from tests.measure.virtual import KnownSession, VirtualClock
 
@@ -129,6 +131,9 @@ def test_an_overloaded_session_leaves_unserved_requests_not_an_endless_run() -> 
     )
     assert point.slo_state == "missed"
     assert point.failed == (status == UNSERVED).sum()
+    quiet = Disturbance(0.0, 0.0, 1.0, 0.0)
+    verdict = judge([window_of(samples)], [point], SLO, None, quiet, [], simulated=False)
+    assert "errors" not in [reason.code for reason in verdict.reasons]
 
 
 def test_first_token_and_time_per_token() -> None:

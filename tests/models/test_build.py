@@ -58,7 +58,7 @@ def test_the_folder_follows_all_that_is_built_from(tmp_path, monkeypatch):
     ]
     save_weights(llama.draw_weights(LLAMA.model_copy(update={"seed": 1})), file)
     folders.append(of(tmp_path, weights=file.name).folder)
-    monkeypatch.setattr(build, "BUILDER_VERSION", -1)
+    monkeypatch.setattr(build, "_builders", lambda: "another source")
     folders.append(of(tmp_path).folder)
     assert len(set(folders)) == 6
     assert of(tmp_path).folder == folders[-1]
