@@ -200,9 +200,11 @@ def histogram(values_s: Samples, growth: float = HISTOGRAM_GROWTH) -> Histogram:
 def check_slo(limit: SloLimit, values_s: Samples, failed: int) -> SloCheck:
     """Hold a promise against the samples; each failed request counts as a miss of every limit.
 
-    The state compares the percentile with its interval: met if even the upper bound is within the
-    limit, missed if the percentile itself is above, unproven between the two or when the sample
-    supports no upper bound.
+    The state compares the percentile with its upper bound: met if even that is within the limit,
+    missed if the percentile itself is above, unproven between the two or when the sample supports
+    no upper bound. The effective sample size is that of the indicator "above the limit", the event
+    that the promise is about: with m independent requests worth, the bound is within the limit just
+    when the binomial upper bound on the share of misses is within 1 - percentile / 100.
     """
     q = limit.percentile / 100
     # A failed request is slower than any limit.
@@ -212,7 +214,7 @@ def check_slo(limit: SloLimit, values_s: Samples, failed: int) -> SloCheck:
         return SloCheck(limit=limit, value_s=None, high_s=None, state="unproven")
     ordered = np.sort(all_values)
     value = float(ordered[min(int(n * q), n - 1)])
-    n_eff = effective_sample_size((all_values > min(value, np.finfo(float).max)).astype(float))
+    n_eff = effective_sample_size((all_values > limit.limit_s).astype(np.float64))
     size = max(1, math.floor(n_eff))
     _, upper = interval_ranks(size, q)
     high = math.inf if upper is None else float(ordered[min(math.ceil(upper / size * n), n) - 1])

@@ -153,6 +153,24 @@ def test_slo_states() -> None:
     assert statistics.check_slo(LIMIT, np.zeros(0), 0).state == "unproven"
 
 
+def test_a_correlated_sample_far_below_the_limit_proves_it() -> None:
+    slow = np.exp(autoregressive(60, 0.95, np.random.default_rng(8)) * 0.2) * 0.2
+    assert statistics.percentile(slow, 90).value is None  # too few independent samples for p90
+    assert statistics.check_slo(LIMIT, slow, 0).state == "met"
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.9])
+def test_a_target_at_the_limit_is_rarely_called_met(rho: float) -> None:
+    """With p90 exactly at the limit, "met" is false; 2.5 % nominal."""
+    rng = np.random.default_rng(6)
+    normal_p90 = 1.2815515655
+    met = 0
+    for _ in range(400):
+        values = np.exp((autoregressive(1000, rho, rng) - normal_p90) * 0.3)
+        met += statistics.check_slo(LIMIT, values, 0).state == "met"
+    assert met / 400 < 0.06
+
+
 def test_failures_count_as_misses_of_the_slo() -> None:
     fast = np.random.default_rng(4).uniform(0.1, 0.5, size=200)
     assert statistics.check_slo(LIMIT, fast, 0).state == "met"

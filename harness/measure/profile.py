@@ -38,7 +38,7 @@ class Profile:
 
 
 PROFILES: dict[str, Profile] = {
-    "quick": Profile("quick", 0.5, 2, 3.0, 5.0, 25.0, 2.0),
+    "quick": Profile("quick", 0.5, 2, 3.0, 5.0, 25.0, 1.5),
     "standard": Profile("standard", 3.0, 10, 20.0, 60.0, 120.0, 4.0),
     "rigorous": Profile("rigorous", 10.0, 30, 60.0, 300.0, 600.0, 8.0),
 }
