@@ -183,6 +183,26 @@ def rate(
 _T975 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
+def goodput(attainment: Metric, duration_s: float) -> Metric:
+    """Return the rate of requests that met every limit: attainment x requests / duration.
+
+    The interval is the attainment's Wilson interval at the same offered rate.
+    """
+    if attainment.value is None or duration_s <= 0:
+        return attainment.model_copy(
+            update={"unit": "requests/s", "value": None, "reason": "no sample"}
+        )
+    offered = attainment.n / duration_s
+    return attainment.model_copy(
+        update={
+            "unit": "requests/s",
+            "value": attainment.value * offered,
+            "low": None if attainment.low is None else attainment.low * offered,
+            "high": None if attainment.high is None else attainment.high * offered,
+        }
+    )
+
+
 def histogram(values_s: Samples, growth: float = HISTOGRAM_GROWTH) -> Histogram:
     """Return the counts of `values_s` in logarithmic buckets; values of 0 or less are an error."""
     if values_s.size == 0:

@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import gc
 import json
-import math
 import os
 import resource
 import signal
@@ -19,26 +18,25 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 
-from harness import plugins, statistics
+from harness import plugins
 from harness.adapters.base import Adapter, Output, Request, Session
 from harness.errors import HarnessError, MeasurementError, PrerequisiteError, UnsupportedError
 from harness.measure.clock import Clock, RealClock
-from harness.measure.drive import Driver, StopRule, audio_seconds
+from harness.measure.drive import Driver, StopRule
+from harness.measure.energy import Energy
 from harness.measure.environment import activity, capture, disturbance
 from harness.measure.job import Job, Reporter, Result
 from harness.measure.profile import PROFILES, Profile
 from harness.measure.query import TimedQuery
-from harness.measure.samples import Samples, write_parquet
-from harness.measure.summary import Window, summarise
+from harness.measure.samples import write_parquet
+from harness.measure.scenario import ScenarioRunner, find_headline
 from harness.measure.verdict import judge
-from harness.meters.base import Mark, Meter, Unmeasurable
 from harness.models import quality
 from harness.models.build import build_model
 from harness.models.inputs import draw_requests
 from harness.models.model import Architecture, Model
-from harness.schema.record import EnergyReading, Failure, Point, QualityCheck
+from harness.schema.record import Failure, QualityCheck
 from harness.schema.workload import Quality as QualityGate
-from harness.schema.workload import Server, Workload
 
 MEMORY_MARKS = (
     "memoryerror",
@@ -69,56 +67,6 @@ class Phases:
         finally:
             spent = time.perf_counter() - start
             self.seconds[name] = self.seconds.get(name, 0.0) + spent
-
-
-class Energy:
-    """The meters that belong to a target's device, working or not, over one window at a time."""
-
-    def __init__(self, device: str) -> None:
-        names = {"cpu": ("rapl",), "cuda": ("nvml", "rapl")}.get(device, ())
-        self._working: list[Meter] = []
-        self._broken: list[tuple[str, str, str]] = []
-        self._marks: list[Mark] = []
-        self._began = 0.0
-        if not names:
-            self._broken.append(
-                ("none", f"no meter reads a device of kind '{device}'", "import a wall meter's log")
-            )
-        for name in names:
-            meter = plugins.meter(name)
-            info = meter.probe()
-            if isinstance(info, Unmeasurable):
-                self._broken.append((name, info.reason, info.remedy))
-            else:
-                self._working.append(meter)
-
-    def begin(self) -> None:
-        """Start a window on every working meter."""
-        self._began = time.perf_counter()
-        self._marks = [meter.begin() for meter in self._working]
-
-    def end(self) -> list[EnergyReading]:
-        """Return one reading per meter: joules, or why there are none."""
-        readings = [meter.end(mark) for meter, mark in zip(self._working, self._marks, strict=True)]
-        duration_s = time.perf_counter() - self._began
-        readings += [
-            EnergyReading(
-                meter=name,
-                joules=None,
-                duration_s=duration_s,
-                boundary=None,
-                provenance=None,
-                reason=reason,
-                remedy=remedy,
-            )
-            for name, reason, remedy in self._broken
-        ]
-        return readings
-
-    def close(self) -> None:
-        """Release the meters."""
-        for meter in self._working:
-            meter.close()
 
 
 def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Result:
@@ -153,20 +101,21 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         energy = Energy(job.target.runtime.device)
         try:
             before = activity()
-            with _no_garbage_collection():
-                samples, points, windows = _run_scenario(
-                    job, session, driver, energy, inputs, phases, profile, reporter
-                )
+            runner = ScenarioRunner(job, session, driver, energy, inputs, reporter.note)
+            with phases.phase("measure", runner.limit_s), _no_garbage_collection():
+                measured = runner.run()
             after = activity()
         finally:
             energy.close()
     finally:
         session.close()
     disturbed = disturbance(before, after)
+    samples = [each.samples for each in measured]
+    points = [each.point for each in measured]
     complaints = [text for part in samples for text in part.complaints]
-    headline = _headline(points)
+    headline = find_headline(points)
     verdict = judge(
-        windows,
+        [each.window for each in measured],
         points,
         workload.slo,
         headline,
@@ -246,101 +195,6 @@ def _evaluate(
     return quality.evaluate(
         gate, workload=job.workload, model=model, ask=ask, data=job.data, cache=job.cache
     )
-
-
-def _run_scenario(
-    job: Job,
-    session: Session,
-    driver: Driver,
-    energy: Energy,
-    inputs: Sequence[Request],
-    phases: Phases,
-    profile: Profile,
-    reporter: Reporter,
-) -> tuple[list[Samples], list[Point], list[Window]]:
-    scenario = job.cell.scenario
-    workload = job.workload
-    audio_s = audio_seconds(inputs)
-    wanted = _wanted(workload, profile)
-    samples: list[Samples] = []
-    points: list[Point] = []
-    windows: list[Window] = []
-
-    def keep(part: Samples, load: float | None, requested: float | None) -> None:
-        readings = energy.end()
-        window = Window(part, audio_s)
-        samples.append(part)
-        windows.append(window)
-        points.append(
-            summarise(
-                window,
-                task=workload.task,
-                scenario=scenario.kind,
-                slo=workload.slo,
-                energy=readings,
-                load=load,
-                requested_rate=requested,
-            )
-        )
-        reporter.note(_headline_text(points[-1]))
-
-    count = len(scenario.load) if isinstance(scenario, Server) else 1
-    with phases.phase("measure", profile.measure_limit_s(count)):
-        if not isinstance(scenario, Server):
-            energy.begin()
-            if scenario.kind == "single_stream":
-                stop = StopRule(profile.least_s, profile.most_s, wanted)
-                keep(driver.closed(stop), None, None)
-            else:
-                stop = StopRule(profile.least_s, profile.most_s, 4 * session.max_batch)
-                keep(driver.offline(stop), None, None)
-            return samples, points, windows
-        rate = _back_to_back_rate(driver, profile)
-        reporter.note(f"back to back: {rate:.3g} requests/s")
-        for number, load in enumerate(scenario.load):
-            energy.begin()
-            stop = StopRule(profile.least_s, profile.server_most_s, wanted)
-            keep(driver.open(rate * load, stop, point=number), load, rate * load)
-    return samples, points, windows
-
-
-def _wanted(workload: Workload, profile: Profile) -> int:
-    """Return how many requests the SLO's percentiles need, with the profile's surplus."""
-    return max(
-        math.ceil(profile.surplus * statistics.minimum_samples(limit.percentile / 100))
-        for limit in workload.slo
-    )
-
-
-def _back_to_back_rate(driver: Driver, profile: Profile) -> float:
-    """Return the requests per second that the session serves when never idle, batch 1."""
-    part = driver.closed(StopRule(profile.least_s / 2, profile.most_s, 4))
-    columns = part.columns()
-    return float(len(part.rows) / (columns["ended_ns"].max() / 1e9))
-
-
-def _headline(points: Sequence[Point]) -> int | None:
-    """Return the point that stands for the cell: the highest load within the SLO.
-
-    Without one that met it, the highest unproven; without that, none of several (a single point of
-    a closed scenario always stands for itself).
-    """
-    if len(points) == 1 and points[0].load is None:
-        return 0
-    for state in ("met", "unproven"):
-        indices = [i for i, point in enumerate(points) if point.slo_state == state]
-        if indices:
-            return indices[-1]
-    return None
-
-
-def _headline_text(point: Point) -> str:
-    rate = point.metrics["throughput_requests_per_s"].value
-    text = f"{rate:.4g} requests/s" if rate is not None else "no throughput"
-    median = point.metrics.get("latency_s.p50")
-    if median is not None and median.value is not None:
-        text += f", median {median.value * 1e3:.4g} ms"
-    return text if point.slo_state == "not_applicable" else f"{text}, SLO {point.slo_state}"
 
 
 def failure_of(error: BaseException) -> Failure:

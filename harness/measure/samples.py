@@ -78,6 +78,7 @@ class Samples:
     def columns(self) -> dict[str, NDArray[np.int64]]:
         """Return the rows as columns by name."""
         table = np.array(self.rows, dtype=np.int64).reshape(len(self.rows), len(COLUMNS))
+        table[:, 0] = self.point
         return {name: table[:, i] for i, name in enumerate(COLUMNS)}
 
 

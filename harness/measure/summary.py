@@ -20,10 +20,13 @@ Column = NDArray[np.float64]
 class Window:
     """The samples of one operating point as seconds, with what each request was worth.
 
-    The duration runs from the window's start to the last answer.
+    The duration runs from the window's start to the last answer. `audio_s` and `asked` are, for
+    each input of the workload, its seconds of audio and the output tokens it asks for.
     """
 
-    def __init__(self, samples: Samples, audio_s: Sequence[float]) -> None:
+    def __init__(
+        self, samples: Samples, audio_s: Sequence[float], asked: Sequence[int] = ()
+    ) -> None:
         columns = samples.columns()
         self.ok = columns["status"] == OK
         self.requests = int(self.ok.size)
@@ -40,13 +43,34 @@ class Window:
         self.ttft_s: Column = (first - scheduled)[streamed] / 1e9
         several = streamed & (tokens > 1)
         self.tpot_s: Column = (ended - first)[several] / 1e9 / (tokens[several] - 1)
+        ttft, tpot = np.full(tokens.size, np.inf), np.zeros(tokens.size)
+        ttft[streamed] = self.ttft_s
+        tpot[several] = self.tpot_s
+        self._by_request = {"latency": self.latency_s, "ttft": ttft, "tpot": tpot}
         self.audio_s: Column = np.asarray(audio_s, dtype=np.float64)[columns["input"][self.ok]]
+        self.length_share: float | None = None
+        if len(asked) and tokens.size and max(asked) > 0:
+            wanted = np.asarray(asked)[columns["input"][self.ok]]
+            self.length_share = float(tokens.sum() / wanted.sum())
+        scheduled_all = columns["scheduled_ns"]
+        self.offered_s = float(scheduled_all.max()) / 1e9 if scheduled_all.size else 0.0
         every_end = columns["ended_ns"]
         self.duration_s = float(every_end.max()) / 1e9 if (every_end >= 0).any() else 0.0
         issued = columns["issued_ns"]
         free_at = np.concatenate(([0], np.maximum.accumulate(every_end)[:-1]))
         lag = issued - np.maximum(columns["scheduled_ns"], free_at)
         self.lag_s: Column = np.maximum(lag[issued >= 0], 0) / 1e9
+
+    def within(self, slo: Sequence[SloLimit]) -> int:
+        """Return how many requests ended well and met every limit of `slo` together.
+
+        A request that should have streamed and did not has no time to first token, and misses; one
+        of a single token has no time per output token to miss.
+        """
+        met = np.ones(self.latency_s.size, dtype=bool)
+        for limit in slo:
+            met &= self._by_request[limit.metric] <= limit.limit_s
+        return int(met.sum())
 
     def series(self, metric: str) -> Column:
         """Return the values of `latency`, `ttft` or `tpot`, one per request that has one."""
@@ -90,6 +114,10 @@ def summarise(
             statistics.check_slo(limit, window.series(limit.metric), window.failed) for limit in slo
         )
         state = statistics.worst_state(checks)
+        good = window.within(slo)
+        attainment = statistics.proportion(good, window.requests, better="higher")
+        metrics["slo_attainment"] = attainment
+        metrics["goodput_requests_per_s"] = statistics.goodput(attainment, window.duration_s)
     metrics |= _energy_metrics(window, energy)
     return Point(
         load=load,

@@ -16,6 +16,9 @@ STEAL_NOISY = 0.01
 STEAL_INVALID = 0.10
 ERRORS_NOISY = 0.0
 ERRORS_INVALID = 0.01
+PRESSURE_NOISY = 0.05
+RATE_NOISY = 0.95
+LENGTH_INVALID = 0.10
 LAG_INVALID_SHARE = 0.10
 DRIFT_NOISY = 0.10
 DRIFT_LEAST_SAMPLES = 30
@@ -73,6 +76,15 @@ def judge(
                 limit=FOREIGN_CORES_NOISY,
             )
         )
+    if disturbed.pressure_share is not None and disturbed.pressure_share > PRESSURE_NOISY:
+        noisy.append(
+            Reason(
+                code="pressure",
+                text=f"for {disturbed.pressure_share:.0%} of the time some task waited for a core",
+                value=disturbed.pressure_share,
+                limit=PRESSURE_NOISY,
+            )
+        )
     state = "invalid" if invalid else "noisy" if noisy else "valid"
     return Verdict(state=state, reasons=tuple(invalid + noisy))  # type: ignore[arg-type]
 
@@ -100,6 +112,28 @@ def _judge_point(
             limit=ERRORS_INVALID,
         )
         (invalid if errors > ERRORS_INVALID else noisy).append(reason)
+    length = window.length_share
+    if length is not None and abs(length - 1) > LENGTH_INVALID:
+        invalid.append(
+            Reason(
+                code="output-length",
+                text=f"answers were {length:.0%} as long as asked for{where}",
+                value=length,
+                limit=1 - LENGTH_INVALID if length < 1 else 1 + LENGTH_INVALID,
+            )
+        )
+    achieved = point.metrics["throughput_requests_per_s"].value
+    if point.requested_rate and achieved is not None and point.slo_state != "missed":
+        share = achieved / (point.requests / window.offered_s) if window.offered_s else 1.0
+        if share < RATE_NOISY:
+            noisy.append(
+                Reason(
+                    code="rate",
+                    text=f"{share:.0%} of the offered rate was served{where}",
+                    value=share,
+                    limit=RATE_NOISY,
+                )
+            )
     limits = [s.limit_s for s in slo]
     if point.load is not None and window.lag_s.size and limits:
         # One pause of the harness makes a queue that looks like the target's: the longest counts.

@@ -173,14 +173,18 @@ class Offline(Spec):
 
 
 class Server(Spec):
-    """Poisson arrivals, open loop, at each `load` (share of the rate measured back to back)."""
+    """Poisson arrivals, open loop.
+
+    Without `load` the highest rate within the SLO is searched. With it exactly these points are
+    measured; a load is a share of the rate measured back to back.
+    """
 
     kind: Literal["server"]
-    load: tuple[Annotated[float, Field(gt=0, le=2)], ...] = (0.5, 0.8)
+    load: tuple[Annotated[float, Field(gt=0, le=2)], ...] = ()
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
-        if not self.load or list(self.load) != sorted(set(self.load)):
+        if list(self.load) != sorted(set(self.load)):
             raise ValueError("'load' must be a rising list of shares, for example [0.5, 0.8]")
         return self
 

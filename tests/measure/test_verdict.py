@@ -11,7 +11,7 @@ SLO = (SloLimit(metric="latency", percentile=90, limit_s=1.0),)
 QUIET = Disturbance(foreign_cores=0.0, steal_share=0.0, own_cores=1.0, pressure_share=0.0)
 
 
-def window_of(latency_s, *, failed=0, late_s=0.0) -> Window:
+def window_of(latency_s, *, failed=0, late_s=0.0, tokens=0, asked=()) -> Window:
     samples = Samples(0, 0)
     at = 0.0
     for number, each in enumerate(latency_s):
@@ -19,9 +19,9 @@ def window_of(latency_s, *, failed=0, late_s=0.0) -> Window:
         row = (at, at + late_s, -1, end)
         status = 1 if number < failed else 0
         stamps = (round(t * 1e9) if t >= 0 else -1 for t in row)
-        samples.rows.append((0, 0, *stamps, 0, 0, 1, status))
+        samples.rows.append((0, 0, *stamps, 0, tokens, 1, status))
         at = end
-    return Window(samples, [0.0])
+    return Window(samples, [0.0], asked)
 
 
 def verdict_of(window: Window, disturbed=QUIET, load=None, complaints=(), simulated=False):
@@ -55,6 +55,7 @@ def test_a_quiet_steady_run_is_valid() -> None:
         (Disturbance(0.5, 0.0, 1.0, 0.0), "noisy", "foreign-load"),
         (Disturbance(0.0, 0.02, 1.0, 0.0), "noisy", "steal"),
         (Disturbance(0.0, 0.2, 1.0, 0.0), "invalid", "steal"),
+        (Disturbance(0.0, 0.0, 1.0, 0.3), "noisy", "pressure"),
     ],
 )
 def test_what_others_did_is_judged(disturbed: Disturbance, state: str, code: str) -> None:
@@ -74,6 +75,13 @@ def test_too_few() -> None:
     verdict = verdict_of(window_of(STEADY[:10]))
     assert verdict.state == "noisy"
     assert codes(verdict) == {"too-few"}
+
+
+@pytest.mark.parametrize(("tokens", "state"), [(32, "valid"), (30, "valid"), (20, "invalid")])
+def test_answers_cut_short_are_no_answers(tokens: int, state: str) -> None:
+    verdict = verdict_of(window_of(STEADY, tokens=tokens, asked=[32]))
+    assert verdict.state == state
+    assert codes(verdict) == (set() if state == "valid" else {"output-length"})
 
 
 def test_drift() -> None:
