@@ -214,3 +214,8 @@ class Driver:
 def audio_seconds(requests: Sequence[Request]) -> list[float]:
     """Return the length of each input's audio in seconds; 0 where there is none."""
     return [r.audio_s if isinstance(r, SpeechRequest) else 0.0 for r in requests]
+
+
+def tokens_asked(requests: Sequence[Request]) -> list[int]:
+    """Return the number of output tokens that each input asks for; 0 where it asks for none."""
+    return [r.max_new_tokens if isinstance(r, TextRequest | SpeechRequest) else 0 for r in requests]

@@ -136,6 +136,39 @@ def test_an_overloaded_session_leaves_unserved_requests_not_an_endless_run() -> 
     assert "errors" not in [reason.code for reason in verdict.reasons]
 
 
+def test_goodput_counts_requests_that_meet_every_limit_together() -> None:
+    clock = VirtualClock()
+    # Every fourth request is slow, every tenth fails.
+    session = KnownSession(clock, lambda n: 2.0 if n % 4 == 0 else 0.1, tokens=2, fail_every=10)
+    prompts = [TextRequest(np.zeros(7, dtype=np.int64), 2)]
+    samples = Driver(session, prompts, clock, 0).closed(StopRule(0.0, 999.0, 100))
+    limits = (
+        SloLimit(metric="latency", percentile=90, limit_s=1.0),
+        SloLimit(metric="ttft", percentile=90, limit_s=0.06),
+        SloLimit(metric="tpot", percentile=90, limit_s=0.06),
+    )
+    window = Window(samples, [0.0])
+    point = summarise(
+        window, task="text_generation", scenario="single_stream", slo=limits, energy=[]
+    )
+    good = sum(1 for n in range(100) if n % 4 and (n + 1) % 10)
+    attainment = point.metrics["slo_attainment"]
+    assert attainment.value == pytest.approx(good / 100)
+    assert attainment.low is not None
+    assert attainment.low < good / 100
+    goodput = point.metrics["goodput_requests_per_s"].value
+    assert goodput == pytest.approx(good / window.duration_s)
+
+
+def test_a_target_that_never_streams_misses_its_time_to_first_token() -> None:
+    clock = VirtualClock()
+    session = KnownSession(clock, lambda n: 0.1)
+    samples = Driver(session, ROWS, clock, 0).closed(StopRule(0.0, 99.0, 20))
+    limit = SloLimit(metric="ttft", percentile=90, limit_s=10.0)
+    assert window_of(samples).within([limit]) == 0
+    assert window_of(samples).within(SLO) == 20
+
+
 def test_first_token_and_time_per_token() -> None:
     clock = VirtualClock()
     session = KnownSession(clock, lambda n: 0.1, tokens=10)
