@@ -75,6 +75,13 @@ class ScenarioRunner:
         measured = sorted(self._server(self._scenario), key=lambda each: each.point.load or 0.0)
         for position, each in enumerate(measured):
             each.samples.point = position
+        headline = find_headline([each.point for each in measured])
+        self._note(
+            "no load was within the SLO"
+            if headline is None
+            else f"{_in_words(measured[headline].point)} at load "
+            f"{measured[headline].point.load:.2g} of {len(measured)} measured"
+        )
         return measured
 
     def _server(self, scenario: Server) -> Iterator[Measured]:
