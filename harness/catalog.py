@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 from harness.documents import did_you_mean, load_document
 from harness.errors import SpecError
 from harness.schema import Brief, Document, Target, Workload
-from harness.schema.workload import SpeechQuality, TextQuality
+from harness.schema.workload import SpeechQuality, TextQuality, Trace
 from harness.yaml_reader import display_name, shown
 
 __all__ = ["DOCUMENT_OF", "Catalog", "Entry", "Kind", "Origin", "load_document", "weight_files"]
@@ -178,6 +178,9 @@ def weight_files(workload: Workload, folder: Path) -> dict[tuple[str | int, ...]
             named["quality", index, "text"] = gate.text
         if isinstance(gate, SpeechQuality):
             named["quality", index, "audio"] = gate.audio
+    for index, scenario in enumerate(workload.scenarios):
+        if isinstance(scenario, Trace):
+            named["scenarios", index, "file"] = scenario.file
     files = {}
     for place, name in named.items():
         if name is None:

@@ -15,7 +15,7 @@ from harness.hardware import Detected
 from harness.measure.profile import PROFILES
 from harness.schema import Target, Workload, content_hash
 from harness.schema.record import Cell, ProfileName
-from harness.schema.workload import Scenario, Server
+from harness.schema.workload import Burst, Scenario, Server, Trace
 
 START_ESTIMATE_S = 6.0
 
@@ -44,16 +44,18 @@ def make_plan(
     profile: ProfileName = "quick",
     seed: int = 0,
     scenarios: Sequence[str] = (),
+    repeats: int = 1,
 ) -> list[Planned]:
-    """Return every cell: by workload, then scenario, then target.
+    """Return every cell `repeats` times: by workload, then scenario, then repeat, then target.
 
-    Targets that are compared run close in time, so that slow changes of the machine hit all alike.
+    Targets that are compared run close in time, so that slow changes of the machine hit all alike;
+    every other repeat takes them in reverse (ABBA), so that a steady drift hits all alike too.
     `scenarios` keeps only those kinds (empty: all that a workload declares).
     """
     reasons = {target.name: missing(target, machine) for target in targets}
     return [
         Planned(
-            cell=make_cell(workload, target, scenario, profile=profile, seed=seed),
+            cell=make_cell(workload, target, scenario, profile=profile, seed=seed, repeat=repeat),
             workload=workload,
             target=target,
             data=data,
@@ -63,7 +65,8 @@ def make_plan(
         for workload, data in workloads
         for scenario in workload.scenarios
         if not scenarios or scenario.kind in scenarios
-        for target in targets
+        for repeat in range(repeats)
+        for target in (reversed(targets) if repeat % 2 else targets)
     ]
 
 
@@ -114,6 +117,11 @@ def missing(target: Target, machine: Mapping[str, Detected]) -> str | None:
 def _estimate(scenario: Scenario, profile: ProfileName) -> float:
     """Return about how many seconds a cell takes, from the time boxes of its profile."""
     boxes = PROFILES[profile]
-    if isinstance(scenario, Server):
-        return START_ESTIMATE_S + boxes.least_s + len(scenario.load) * boxes.server_most_s / 2
+    if isinstance(scenario, Trace):
+        return START_ESTIMATE_S + boxes.server_most_s
+    if isinstance(scenario, Server | Burst):
+        points = (len(scenario.load) or boxes.most_points) * boxes.server_most_s / 2
+        if not scenario.load:
+            points = min(points, boxes.search_s + boxes.server_most_s / 2)
+        return START_ESTIMATE_S + boxes.least_s + points
     return START_ESTIMATE_S + (boxes.least_s + boxes.most_s) / 2

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.distributions import student_quantile
 from harness.schema.record import Histogram, Metric, SloCheck
 from harness.schema.workload import SloLimit
 
@@ -174,13 +175,11 @@ def rate(
         edges = np.linspace(0.0, duration_s, count + 1)
         index = np.clip(np.searchsorted(edges, ended_s, side="right") - 1, 0, count - 1)
         rates = np.bincount(index, weights=amounts, minlength=count) / (duration_s / count)
-        half = float(_T975[count - 1] * rates.std(ddof=1) / math.sqrt(count))
+        half = float(
+            student_quantile((1 + CONFIDENCE) / 2, count - 1) * rates.std(ddof=1) / math.sqrt(count)
+        )
         low, high = max(0.0, value - half), value + half
     return Metric(unit=unit, better="higher", value=value, low=low, high=high, n=n, method=method)
-
-
-# Student's t, 97.5 %, by degrees of freedom (index): standard tables.
-_T975 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 def goodput(attainment: Metric, duration_s: float) -> Metric:

@@ -35,6 +35,51 @@ def test_targets_that_are_compared_run_close_in_time() -> None:
     assert all(planned.skip is None for planned in plan)
 
 
+def test_repeats_take_the_targets_in_turns_and_back() -> None:
+    plan = make_plan(
+        [(make_workload(), DATA)],
+        [make_target("a"), make_target("b"), make_target("c")],
+        NO_GPU,
+        scenarios=["offline", "server"],
+        repeats=3,
+    )
+    cells = [(p.cell.scenario.kind, p.cell.repeat, p.cell.target) for p in plan]
+    assert cells == [
+        (scenario, repeat, target)
+        for scenario in ("offline", "server")
+        for repeat, targets in enumerate(("abc", "cba", "abc"))
+        for target in targets
+    ]
+    assert len({p.cell.id for p in plan}) == len(plan) == 18
+
+
+def test_a_steady_drift_is_the_same_for_both_of_two_targets() -> None:
+    plan = make_plan(
+        [(make_workload(), DATA)],
+        [make_target("a"), make_target("b")],
+        NO_GPU,
+        scenarios=["server"],
+        repeats=6,
+    )
+    places = {name: [i for i, p in enumerate(plan) if p.cell.target == name] for name in "ab"}
+    assert sum(places["a"]) == sum(places["b"])
+
+
+def test_one_repeat_is_the_plan_without_repeats() -> None:
+    arguments = [(make_workload(), DATA)], [make_target("a"), make_target("b")], NO_GPU
+    assert make_plan(*arguments, repeats=1) == make_plan(*arguments)
+    # The first repeat is the same cell as the one without repeats.
+    ids = {p.cell.id for p in make_plan(*arguments, repeats=2)}
+    assert {p.cell.id for p in make_plan(*arguments)} < ids
+
+
+@pytest.mark.parametrize("scenario", [{}, {"load": [0.5, 0.8]}])
+def test_a_served_cell_is_estimated_with_or_without_declared_loads(scenario) -> None:
+    workload = make_workload(scenarios=[{"kind": "server", **scenario}])
+    (planned,) = make_plan([(workload, DATA)], [make_target()], NO_GPU)
+    assert 20 < planned.estimate_s < 120
+
+
 def test_scenarios_can_be_chosen() -> None:
     plan = make_plan([(make_workload(), DATA)], [make_target()], NO_GPU, scenarios=["server"])
     assert labels(plan) == ["chat@box/server"]

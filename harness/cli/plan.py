@@ -24,11 +24,12 @@ def command(
     scenarios: tuple[str, ...],
     profile: str,
     seed: int,
+    repeats: int,
     catalog: Path | None,
     as_json: bool,
 ) -> None:
     """Show which cells would run here, in order, and which are skipped and why."""
-    options = Options(workloads, targets, scenarios, profile, seed)
+    options = Options(workloads, targets, scenarios, profile, seed, repeats)
     cells = plan_of(Catalog.find(catalog), options)
     if as_json:
         echo_json(
@@ -38,6 +39,7 @@ def command(
                     "workload": planned.cell.workload,
                     "target": planned.cell.target,
                     "scenario": planned.cell.scenario.kind,
+                    "repeat": planned.cell.repeat,
                     "skip": planned.skip,
                     "estimate_s": planned.estimate_s,
                 }

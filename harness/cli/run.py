@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import click
 
@@ -18,10 +18,11 @@ from harness.execute.ledger import Ledger, Options, latest_unfinished
 from harness.execute.run import run_plan
 from harness.measure.profile import PROFILES
 from harness.plan import Planned, make_plan
+from harness.schema.base import ScenarioKind
 from harness.schema.record import ProfileName
 from harness.store import Store, Stored, new_ulid
 
-SCENARIOS = ("single_stream", "offline", "server")
+SCENARIOS = get_args(ScenarioKind)
 
 
 def selection(function: Any) -> Any:  # noqa: ANN401  click's decorators are untyped in this sense
@@ -48,6 +49,14 @@ def selection(function: Any) -> Any:  # noqa: ANN401  click's decorators are unt
                 help="How long to measure: a minute, minutes, or tens of minutes a cell.",
             ),
             click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True),
+            click.option(
+                "--repeats",
+                type=click.IntRange(1, 1000),
+                default=1,
+                show_default=True,
+                metavar="K",
+                help="Measure every cell K times; `harness compare` needs 5 for a firm verdict.",
+            ),
         )
     ):
         function = option(function)
@@ -68,6 +77,7 @@ def plan_of(catalog: Catalog, options: Options) -> list[Planned]:
         profile=cast(ProfileName, options.profile),
         seed=options.seed,
         scenarios=options.scenarios,
+        repeats=options.repeats,
     )
 
 
@@ -90,7 +100,8 @@ class Lines:
 
     def start(self, number: int, total: int, planned: Planned) -> None:
         """Show what begins and how long the rest will take."""
-        self._head = f"[{number}/{total}] {planned.cell.label}"
+        repeat = f" repeat {planned.cell.repeat}" if planned.cell.repeat else ""
+        self._head = f"[{number}/{total}] {planned.cell.label}{repeat}"
         self._note = ""
         left = units.duration(max(self._left_s, 1.0))
         if not self._terminal:
@@ -141,6 +152,7 @@ def command(
     scenarios: tuple[str, ...],
     profile: str,
     seed: int,
+    repeats: int,
     resume: bool,
     limit_s: float | None,
     catalog: Path | None,
@@ -172,7 +184,7 @@ def command(
             options = ledger.options()
             plan = plan_of(found, options)
         else:
-            options = Options(workloads, targets, scenarios, profile, seed)
+            options = Options(workloads, targets, scenarios, profile, seed, repeats)
             plan = plan_of(found, options)
             ledger = Ledger.begin(
                 results, new_ulid(), options, [p.cell.id for p in plan if p.skip is None]

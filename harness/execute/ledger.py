@@ -25,6 +25,7 @@ class Options:
     scenarios: tuple[str, ...]
     profile: str
     seed: int
+    repeats: int = 1
 
 
 class Ledger:
@@ -87,6 +88,7 @@ class Ledger:
                     scenarios=tuple(fields["scenarios"]),
                     profile=str(fields["profile"]),
                     seed=int(fields["seed"]),
+                    repeats=int(fields.get("repeats", 1)),  # ledgers of version 0.1.0 have none
                 )
         raise StoreError(f"{self.path}: holds no plan")
 
@@ -112,6 +114,7 @@ def _asdict(options: Options) -> dict[str, Any]:
         "scenarios": options.scenarios,
         "profile": options.profile,
         "seed": options.seed,
+        "repeats": options.repeats,
     }
 
 

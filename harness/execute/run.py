@@ -15,6 +15,7 @@ import psutil
 from harness import __version__
 from harness.execute.ledger import Ledger
 from harness.execute.process import Ending, run_cell
+from harness.measure.calibrate import latest
 from harness.measure.environment import capture
 from harness.measure.job import Job
 from harness.plan import Planned
@@ -101,7 +102,7 @@ def measure_cell(
             limit_s=limit_s,
         )
         ending = run_cell(job, progress.event)
-        return draft.commit(_record(planned, draft, run, started, ending))
+        return draft.commit(_record(planned, draft, store.root, run, started, ending))
     except BaseException:
         draft.discard()
         raise
@@ -114,7 +115,9 @@ def _memory_limit(planned: Planned) -> int | None:
     return int(psutil.virtual_memory().total * MEMORY_SHARE)
 
 
-def _record(planned: Planned, draft: Draft, run: str, started: datetime, ending: Ending) -> Record:
+def _record(
+    planned: Planned, draft: Draft, results: Path, run: str, started: datetime, ending: Ending
+) -> Record:
     result = ending.result
     if result is None:
         # A cell that failed leaves no samples that anything could be computed from.
@@ -125,6 +128,8 @@ def _record(planned: Planned, draft: Draft, run: str, started: datetime, ending:
     status = "ok"
     if failure is not None:
         status = "unsupported" if failure.kind == "unsupported" else "failed"
+    environment = result.environment if result else capture()
+    calibration = latest(results, environment)
     return Record(
         schema=1,
         id=draft.id,
@@ -143,7 +148,8 @@ def _record(planned: Planned, draft: Draft, run: str, started: datetime, ending:
         headline=result.headline if result else None,
         quality=result.quality if result else (),
         verdict=result.verdict if result else Verdict(state="invalid"),
-        environment=result.environment if result else capture(),
+        environment=environment,
         harness_version=__version__,
         files={path.name: sha256_of(path) for path in sorted(draft.folder.iterdir())},
+        calibration=calibration.id if calibration else None,
     )

@@ -10,7 +10,7 @@ from statistics import median
 from harness.economics import Power
 from harness.schema.base import Evidence
 from harness.schema.decision import Interval
-from harness.schema.record import EnergyReading, Point, Record, SloCheck
+from harness.schema.record import EnergyReading, Metric, Point, Record, SloCheck
 from harness.schema.target import Hardware
 
 EVIDENCE_ORDER: tuple[Evidence, ...] = ("measured", "imported", "projected", "claimed")
@@ -68,7 +68,9 @@ def operating_point(records: Sequence[Record], metric: str) -> Operating | None:
         throughput=Interval(
             value=middle,
             low=_lowest([m.low for m in metrics]),
-            high=_highest([m.high for m in metrics]),
+            high=_highest(
+                [_upper(r, p, m) for r, p, m in zip(records, points, metrics, strict=True)]
+            ),
         ),
         slo=_combined([point.slo for point in points]),
         slo_state=_worst([point.slo_state for point in points], ("unproven", "met")),
@@ -83,6 +85,25 @@ def point_within_slo(record: Record) -> Point | None:
     """Return the record's headline point if it keeps the SLO (met or unproven), else None."""
     point = record.headline_point
     return point if point is not None and point.slo_state in ("met", "unproven") else None
+
+
+def _upper(record: Record, point: Point, metric: Metric) -> float | None:
+    """Return the bound above the throughput at the SLO: that of the next load, which broke it.
+
+    The highest rate within the SLO lies between the highest load that kept it and the lowest that
+    did not; the metric's own interval knows only how well the first was measured. None where no
+    load broke it: then the target may be good for any rate above.
+    """
+    if point.load is None or not point.requested_rate or metric.value is None:
+        return metric.high
+    above = [
+        p.requested_rate
+        for p in record.points
+        if p.load is not None and p.load > point.load and p.requested_rate
+    ]
+    if not above or metric.high is None:
+        return None
+    return max(metric.high, metric.value * min(above) / point.requested_rate)
 
 
 def throughput_of(point: Point, metric: str) -> float | None:

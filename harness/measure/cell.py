@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import json
 import os
 import resource
@@ -25,6 +24,7 @@ from harness.measure.clock import Clock, RealClock
 from harness.measure.drive import Driver, StopRule
 from harness.measure.energy import Energy
 from harness.measure.environment import activity, capture, disturbance
+from harness.measure.garbage import no_garbage_collection
 from harness.measure.job import Job, Reporter, Result
 from harness.measure.profile import PROFILES, Profile
 from harness.measure.query import TimedQuery
@@ -94,15 +94,14 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
                 if quality.quality_model(gate, workload) is None:
                     checks += _evaluate(job, gate, model, session, clock)
         described = json.loads(json.dumps(dict(session.describe()), default=str))
-        driver = Driver(session, inputs, clock, job.cell.seed)
         with phases.phase("warm-up", profile.warmup_limit_s):
             warm = StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries)
-            driver.closed(warm)
+            Driver(session, inputs, clock, job.cell.seed).closed(warm)
         energy = Energy(job.target.runtime.device)
         try:
             before = activity()
-            runner = ScenarioRunner(job, session, driver, energy, inputs, reporter.note)
-            with phases.phase("measure", runner.limit_s), _no_garbage_collection():
+            runner = ScenarioRunner(job, session, energy, inputs, clock, reporter.note)
+            with phases.phase("measure", runner.limit_s), no_garbage_collection():
                 measured = runner.run()
             after = activity()
         finally:
@@ -143,22 +142,6 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         verdict=verdict,
         environment=capture(),
     )
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep Python's cycle collector from stopping the world inside a measured window.
-
-    With the samples of a fast target alive, one full collection takes 100 ms.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.unfreeze()
 
 
 def _quality_apart(

@@ -1,19 +1,20 @@
 """Drives a session through a scenario: who is asked, when, and what is written down.
 
-One loop serves blocking and asynchronous sessions: as many workers as the session takes queries at
-once, each waiting for the time a request is due. Open-loop latency counts from that time, whether
-or not the session was free.
+Closed loops wait for answers; open ones keep to their arrival times, and latency counts from those
+whether or not the session was free. Which method serves which scenario: docs/scenarios.md.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.adapters.base import (
     Request,
@@ -23,12 +24,16 @@ from harness.adapters.base import (
 )
 from harness.errors import MeasurementError
 from harness.measure.clock import Clock
+from harness.measure.closed_loop import ClosedLoop
+from harness.measure.open_loop import Offer, OpenLoop
+from harness.measure.patience import Patience, lost
 from harness.measure.query import TimedQuery
 from harness.measure.samples import Samples
-from harness.traffic import input_order, poisson_arrivals
+from harness.traffic import Spikes, burst_arrivals, input_order, poisson_arrivals
 
 MOST_SAMPLES = 500_000
-DRAIN_S = 60.0
+LEAD_NS = 1_000_000
+"""An open loop's start lies this far ahead, so that the first request can be in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,22 @@ def tokens_in(request: Request) -> int:
 
 
 class Driver:
-    """Sends the workload's inputs to a session, always in whole seeded permutations."""
+    """Sends the workload's inputs to a session, always in whole seeded permutations.
+
+    `max_delay_s`: how long an open loop holds a request back to fill a batch. `deadline_s`: a
+    request not sent within it of its scheduled time is not sent, and one not answered within it has
+    timed out; both stay in the samples.
+    """
 
     def __init__(
-        self, session: Session, inputs: Sequence[Request], clock: Clock, seed: int
+        self,
+        session: Session,
+        inputs: Sequence[Request],
+        clock: Clock,
+        seed: int,
+        *,
+        max_delay_s: float = 0.0,
+        deadline_s: float | None = None,
     ) -> None:
         if session.max_batch < 1:
             raise MeasurementError(f"the session's max_batch is {session.max_batch}, not 1 or more")
@@ -64,38 +81,94 @@ class Driver:
         self._tokens_in = [tokens_in(request) for request in inputs]
         self._clock = clock
         self._seed = seed
+        deadline_ns = None if deadline_s is None else int(deadline_s * 1e9)
+        self._patience = Patience(int(max_delay_s * 1e9), deadline_ns)
 
     def _order(self, count: int) -> list[int]:
         return [int(i) for i in input_order(len(self._inputs), count, self._seed)]
 
-    def _submit(self, query: TimedQuery) -> None:
-        query.issued_ns = self._clock.now_ns()
-        try:
-            self._session.submit(query)
-        except (
-            Exception
-        ) as error:  # a session must not raise; what it raises is the query's failure
-            query.fail(error)
-
     def closed(self, stop: StopRule, *, point: int = 0, batch: int = 1) -> Samples:
         """Keep one query of `batch` requests in flight until `stop`; each is due when issued."""
-        clock = self._clock
-        order = self._order(max(len(self._inputs), batch))
-        start = clock.now_ns()
+        now, submit = self._clock.now_ns, self._session.submit
+        deadline_ns = self._patience.deadline_ns
+        start = now()
+        least_ns = start + int(stop.least_s * 1e9)
         samples = Samples(point, start)
-        position = ended = 0
-        while True:
-            chosen = [order[(position + i) % len(order)] for i in range(batch)]
-            position += batch
-            requests = [self._inputs[i] for i in chosen]
-            query = TimedQuery(requests, None, clock)
-            self._submit(query)
-            if not query.wait(DRAIN_S):
-                raise MeasurementError(f"a query was not answered within {DRAIN_S:.0f} s")
-            samples.add(query, chosen, [self._tokens_in[i] for i in chosen])
+        ended = 0
+        for chosen, tokens, requests in self._endless(batch):
+            query = TimedQuery(requests, None, self._clock)
+            query.issued_ns = now()
+            try:
+                submit(query)
+            except Exception as error:  # a session must not raise; it is the query's failure
+                query.fail(error)
+            if not query.complete:
+                self._await(query, query.issued_ns)
+            samples.add(query, chosen, tokens, deadline_ns)
             ended += batch
-            if stop.over((clock.now_ns() - start) / 1e9, ended):
-                return samples
+            at = now()
+            if (at >= least_ns or ended >= MOST_SAMPLES) and stop.over((at - start) / 1e9, ended):
+                break
+        return samples
+
+    def multi_stream(self, stop: StopRule, *, samples: int = 8, point: int = 0) -> Samples:
+        """Keep one query of `samples` requests in flight until `stop`, which counts queries.
+
+        What does not fit into one of the session's batches goes in several, as many at once as the
+        session takes. All are due when the first is issued; the rows of a query lie one after the
+        other, so that `Samples.by_query(samples)` gives the latency per query.
+        """
+        clock = self._clock
+        session_batch, most = self._session.max_batch, self._session.max_concurrency
+        parts = -(-samples // session_batch)
+        width = min(parts, most or 1)
+        start = clock.now_ns()
+        kept = Samples(point, start)
+        ended = 0
+
+        def send(query: TimedQuery) -> None:
+            self._submit(query)
+            if most is not None and not query.complete:
+                self._await(query, query.issued_ns)
+
+        with ThreadPoolExecutor(width) as pool:
+            run: Callable[..., object] = map if width == 1 else pool.map
+            for chosen, tokens, requests in self._endless(samples):
+                cuts = range(0, samples, session_batch)
+                queries = [TimedQuery(requests[i : i + session_batch], None, clock) for i in cuts]
+                due = clock.now_ns()
+                list(run(send, queries))  # type: ignore[call-overload]
+                for at, query in zip(cuts, queries, strict=True):
+                    if not query.complete and not query.expired:
+                        self._await(query, due)
+                    size = len(query.requests)
+                    query.scheduled_ns = [due] * size
+                    part = slice(at, at + size)
+                    kept.add(query, chosen[part], tokens[part], self._patience.deadline_ns)
+                ended += 1
+                elapsed_s = (clock.now_ns() - start) / 1e9
+                if stop.over(elapsed_s, ended) or len(kept.rows) >= MOST_SAMPLES:
+                    return kept
+        raise AssertionError("the inputs never end")
+
+    def closed_loop(self, concurrency: int, stop: StopRule, *, point: int = 0) -> Samples:
+        """Let `concurrency` users send until `stop`: each the next request when its last has ended.
+
+        Latency counts from then, so it holds the wait for the other users. Those who wait form
+        batches as far as the session takes them.
+        """
+        clock = self._clock
+        start = clock.now_ns()
+
+        def over(ended: int) -> bool:
+            return stop.over((clock.now_ns() - start) / 1e9, ended)
+
+        order = self._order(len(self._inputs))
+        loop = ClosedLoop(self._session, clock, self._inputs, order, self._patience, over)
+        loop.run(concurrency, start)
+        samples = Samples(point, start)
+        loop.write(samples, self._tokens_in)
+        return samples
 
     def offline(self, stop: StopRule, *, point: int = 0) -> Samples:
         """Send the largest batches the session takes, as many at once as it takes, until `stop`."""
@@ -103,6 +176,114 @@ class Driver:
         if self._session.max_concurrency == 1:
             return self.closed(stop, point=point, batch=batch)
         return self._spread(stop, point, batch)
+
+    def open(self, rate: float, stop: StopRule, *, point: int = 0) -> Samples:
+        """Offer requests as a Poisson process of `rate` per second until `stop`, then drain.
+
+        The window closes at a scheduled time, never because an answer came: with n the smallest
+        count that `stop` wants, arrivals end at the later of `least_s` and the n-th arrival. What
+        was due within the window but could not be issued within twice its length is `unserved`.
+        """
+        arrivals = poisson_arrivals(rate, stop.most_s, self._point_seed(point))
+        wanted = max(int(np.searchsorted(arrivals, stop.least_s)), stop.count)
+        return self.offer(arrivals[: max(1, wanted)], point=point, window_s=stop.least_s)
+
+    def burst(
+        self,
+        rate: float,
+        stop: StopRule,
+        *,
+        shape: float = 0.25,
+        spikes: Spikes | None = None,
+        point: int = 0,
+    ) -> Samples:
+        """Offer requests in bursts at a mean of `rate` per second until `stop`, as `open` does.
+
+        With `spikes` the window holds whole periods of them; MeasurementError if `most_s` is
+        shorter than one.
+        """
+        seed = self._point_seed(point)
+        times_s = burst_arrivals(rate, stop.most_s, seed, shape=shape, spikes=spikes)
+        reached_s = float(times_s[min(max(1, stop.count), times_s.size) - 1])
+        end_s = max(stop.least_s, reached_s)
+        if spikes is not None:
+            whole_s = spikes.every_s * math.floor(stop.most_s / spikes.every_s)
+            if not whole_s:
+                raise MeasurementError(
+                    f"a window of at most {stop.most_s:g} s holds no whole period of "
+                    f"{spikes.every_s:g} s from spike to spike",
+                    hint="choose a longer profile, or a smaller 'spike_every_s'",
+                )
+            end_s = min(spikes.periods(end_s), whole_s)
+        return self.offer(times_s[times_s <= end_s], point=point, window_s=end_s)
+
+    def replay(self, times_s: NDArray[np.float64], stop: StopRule, *, point: int = 0) -> Samples:
+        """Offer input i at `times_s[i]`, up to `most_s`; the driver's inputs are the trace's.
+
+        Nothing else of `stop` counts: a trace is cut by time only.
+        """
+        if len(self._inputs) < times_s.size:
+            raise MeasurementError(f"{times_s.size} arrivals, but {len(self._inputs)} inputs")
+        within = times_s[times_s < stop.most_s]
+        return self.offer(within, point=point, order=range(within.size))
+
+    def offer(
+        self,
+        arrivals_s: NDArray[np.float64],
+        *,
+        point: int = 0,
+        window_s: float = 0.0,
+        order: Sequence[int] | None = None,
+    ) -> Samples:
+        """Offer requests at `arrivals_s` (seconds from the start, rising), then drain.
+
+        Request i is input `order[i]`; without `order`, seeded permutations. None is issued later
+        than twice the window, which is `window_s` or the last arrival, whichever is later.
+        MeasurementError if there is no arrival.
+        """
+        arrivals_s = arrivals_s[:MOST_SAMPLES]
+        if not arrivals_s.size:
+            raise MeasurementError("no request is due within the window")
+        order = self._order(arrivals_s.size) if order is None else order
+        start = self._clock.now_ns() + LEAD_NS
+        offer = Offer(
+            requests=[self._inputs[i] for i in order],
+            due_ns=[start + int(t * 1e9) for t in arrivals_s],
+            give_up_ns=start + int(2 * max(float(arrivals_s[-1]), window_s) * 1e9),
+        )
+        loop = OpenLoop(self._session, self._clock, offer, self._patience)
+        loop.run()
+        samples = Samples(point, start)
+        loop.write(samples, order, self._tokens_in)
+        return samples
+
+    def _point_seed(self, point: int) -> int:
+        return self._seed + 7919 * (point + 1)
+
+    def _endless(self, size: int) -> Iterator[tuple[list[int], list[int], list[Request]]]:
+        """Yield `size` inputs at a time for ever: their indices, input tokens, and requests."""
+        tokens, inputs = self._tokens_in, self._inputs
+        order = self._order(len(inputs))
+        if size == 1:
+            # Made once: a query of a fast target costs little more than these lists.
+            yield from itertools.cycle([([i], [tokens[i]], [inputs[i]]) for i in order])
+        sources = itertools.cycle(order)
+        while True:
+            chosen = list(itertools.islice(sources, size))
+            yield chosen, [tokens[i] for i in chosen], [inputs[i] for i in chosen]
+
+    def _submit(self, query: TimedQuery) -> None:
+        query.issued_ns = self._clock.now_ns()
+        try:
+            self._session.submit(query)
+        except Exception as error:  # a session must not raise; it is the query's failure
+            query.fail(error)
+
+    def _await(self, query: TimedQuery, due_ns: int) -> None:
+        """Wait for an answer; MeasurementError if it is lost."""
+        bounded = self._session.max_concurrency is not None
+        if not self._patience.settle(query, due_ns, self._clock, bounded=bounded):
+            raise lost()
 
     def _spread(self, stop: StopRule, point: int, batch: int) -> Samples:
         """Run `closed` from several threads at once and merge the rows in order of issue."""
@@ -136,79 +317,6 @@ class Driver:
             merged.complaints.extend(part.complaints)
         merged.rows.sort(key=lambda row: row[3])
         return merged
-
-    def open(self, rate: float, stop: StopRule, *, point: int = 0) -> Samples:
-        """Offer requests as a Poisson process of `rate` per second until `stop`, then drain.
-
-        The window closes at a scheduled time, never because an answer came: with n the smallest
-        count that `stop` wants, arrivals end at the later of `least_s` and the n-th arrival. What
-        was due within the window but could not be issued within twice its length is `unserved`.
-        """
-        arrivals = poisson_arrivals(rate, stop.most_s, self._seed + 7919 * (point + 1))
-        wanted = max(int(np.searchsorted(arrivals, stop.least_s)), stop.count)
-        arrivals = arrivals[: min(wanted, MOST_SAMPLES)]
-        order = self._order(arrivals.size)
-        clock = self._clock
-        start = clock.now_ns() + 1_000_000
-        due_ns = [start + int(t * 1e9) for t in arrivals]
-        give_up_ns = start + int(2 * max(float(arrivals[-1]), stop.least_s) * 1e9)
-        samples = Samples(point, start)
-        queries: list[tuple[TimedQuery, list[int]]] = []
-        lock = threading.Lock()
-        state = {"next": 0}
-        limit = self._session.max_batch
-
-        def take() -> list[int]:
-            """Return the positions of the next query: the next request, and others due by now."""
-            with lock:
-                first = state["next"]
-                if first >= len(due_ns):
-                    return []
-                state["next"] = first + 1
-            clock.wait_until_ns(due_ns[first])
-            taken = [first]
-            if limit > 1:
-                now = clock.now_ns()
-                with lock:
-                    while len(taken) < limit and state["next"] < len(due_ns):
-                        position = state["next"]
-                        if due_ns[position] > now:
-                            break
-                        taken.append(position)
-                        state["next"] = position + 1
-            return taken
-
-        def work() -> None:
-            while clock.now_ns() < give_up_ns and (taken := take()):
-                chosen = [order[i] for i in taken]
-                query = TimedQuery(
-                    [self._inputs[i] for i in chosen], [due_ns[i] for i in taken], clock
-                )
-                queries.append((query, chosen))
-                self._submit(query)
-                if self._session.max_concurrency is not None:
-                    query.wait(DRAIN_S)
-
-        workers = self._session.max_concurrency or 1
-        if workers == 1:
-            work()
-        else:
-            threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        until = time.monotonic() + DRAIN_S
-        for query, _ in queries:
-            if not query.wait(max(0.0, until - time.monotonic())):
-                query.fail(TimeoutError(f"not answered within {DRAIN_S:.0f} s of the window's end"))
-        queries.sort(key=lambda pair: pair[0].issued_ns)
-        for query, chosen in queries:
-            samples.add(query, chosen, [self._tokens_in[i] for i in chosen])
-        for position in range(state["next"], len(due_ns)):
-            source = order[position]
-            samples.add_unserved(due_ns[position], source, self._tokens_in[source])
-        return samples
 
 
 def audio_seconds(requests: Sequence[Request]) -> list[float]:

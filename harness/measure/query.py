@@ -9,23 +9,27 @@ from harness.adapters.base import Output, Request
 from harness.errors import AdapterError
 from harness.measure.clock import Clock
 
+_LOCK = threading.Lock()
+"""Guards the ends of all queries: it is held for well under a microsecond, after the time stamp,
+and a lock of each query's own would cost its making in every query."""
+
 
 class TimedQuery:
     """A batch of requests with one row of time stamps (nanoseconds, 0: not yet) per request.
 
     `scheduled_ns` is when each request was due (None: when it was issued, as in a closed loop),
-    `issued_ns` when the query was handed over.
-    Time is read first thing in each call, so that nothing of ours is inside the latency.
+    `issued_ns` when the query was handed over. Time is read first thing in each call, so that
+    nothing of ours is inside the latency; what not every query needs is made when it is needed.
     """
 
     __slots__ = (
-        "_clock",
-        "_lock",
+        "_now",
         "_open",
         "_waiter",
         "complaints",
         "ended_ns",
         "errors",
+        "expired",
         "first_ns",
         "issued_ns",
         "outputs",
@@ -41,63 +45,108 @@ class TimedQuery:
         self.requests = requests
         self.scheduled_ns = scheduled_ns
         self.issued_ns = 0
-        self.first_ns = [0] * count
         self.ended_ns = [0] * count
-        self.token_counts = [0] * count
         self.outputs: list[Output | None] = [None] * count
-        self.errors: list[Exception | None] = [None] * count
-        self.complaints: list[str] = []
-        self._clock = clock
+        self.first_ns: list[int] | None = None
+        self.token_counts: list[int] | None = None
+        self.errors: list[Exception | None] | None = None
+        self.complaints: Sequence[str] = ()
+        self.expired = False
+        self._now = clock.now_ns
         self._open = count
-        self._lock = threading.Lock()
-        self._waiter = threading.Event()
+        self._waiter: threading.Lock | None = None
 
     def tokens(self, index: int, count: int) -> None:
         """Stamp the first token of request `index`, and count what arrived."""
-        now = self._clock.now_ns()
+        now = self._now()
+        first, counts = self.first_ns, self.token_counts
+        if first is None or counts is None:
+            first, counts = self._streams()
         if self.ended_ns[index]:
-            self.complaints.append("tokens after the end of a request")
+            self._complain("tokens after the end of a request")
             return
-        if not self.first_ns[index]:
-            self.first_ns[index] = now
-        self.token_counts[index] += count
+        if not first[index]:
+            first[index] = now
+        counts[index] += count
 
     def done(self, index: int, output: Output) -> None:
         """Stamp the end of request `index`."""
-        now = self._clock.now_ns()
+        now = self._now()
         self._end(index, now, output, None)
 
     def fail(self, error: Exception, index: int | None = None) -> None:
         """Stamp the failure of request `index`, or of all that are open."""
-        now = self._clock.now_ns()
+        now = self._now()
         for each in range(len(self.requests)) if index is None else (index,):
             if index is not None or not self.ended_ns[each]:
                 self._end(each, now, None, error)
 
+    def expire(self, error: Exception) -> None:
+        """Give up on the requests that have not ended: `error` is theirs, they never end.
+
+        What comes for them later is not the adapter's fault; it only makes the query complete.
+        """
+        with _LOCK:
+            if self._open:
+                self.expired = True
+                for index, ended in enumerate(self.ended_ns):
+                    if not ended:
+                        self._set_error(index, error)
+
     def _end(self, index: int, now: int, output: Output | None, error: Exception | None) -> None:
-        with self._lock:
+        with _LOCK:
             if self.ended_ns[index]:
-                self.complaints.append("a request was completed twice")
+                self._complain("a request was completed twice")
                 return
-            self.ended_ns[index] = now
-            self.outputs[index] = output
-            self.errors[index] = error
-            self._open -= 1
-            if self._open == 0:
-                self._waiter.set()
+            if self.expired:
+                self._open = max(0, self._open - 1)
+            else:
+                self.ended_ns[index] = now
+                self.outputs[index] = output
+                if error is not None:
+                    self._set_error(index, error)
+                self._open -= 1
+            if self._open == 0 and self._waiter is not None:
+                self._waiter.release()
+                self._waiter = None
+
+    def _set_error(self, index: int, error: Exception) -> None:
+        if self.errors is None:
+            self.errors = [None] * len(self.requests)
+        self.errors[index] = error
+
+    def _complain(self, text: str) -> None:
+        self.complaints = (*self.complaints, text)
+
+    def _streams(self) -> tuple[list[int], list[int]]:
+        with _LOCK:
+            if self.first_ns is None or self.token_counts is None:
+                self.first_ns = [0] * len(self.requests)
+                self.token_counts = [0] * len(self.requests)
+            return self.first_ns, self.token_counts
 
     @property
     def complete(self) -> bool:
-        """Whether every request has ended."""
+        """Whether every request has ended, or been answered after it had expired."""
         return self._open == 0
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until every request has ended; return whether it has."""
-        return self._open == 0 or self._waiter.wait(timeout_s)
+        """Wait until the query is complete; return whether it is. One thread may wait."""
+        if self._open == 0:
+            return True
+        with _LOCK:
+            if self._open == 0:
+                return True
+            waiter = self._waiter
+            if waiter is None:
+                waiter = self._waiter = threading.Lock()
+                waiter.acquire()
+        waiter.acquire(timeout=max(0.0, timeout_s))
+        return self._open == 0
 
     def expect_outputs(self) -> list[Output]:
         """Return the outputs; raise AdapterError if a request failed or has none."""
-        for error in self.errors:
+        for error in self.errors or ():
             if error is not None:
                 raise AdapterError(f"a request failed: {type(error).__name__}: {error}") from error
         outputs = [output for output in self.outputs if output is not None]

@@ -23,7 +23,7 @@ COLUMNS = (
     "batch",
     "status",
 )
-OK, FAILED, UNSERVED = 0, 1, 2
+OK, FAILED, UNSERVED, TIMED_OUT = 0, 1, 2, 3
 
 
 @dataclass(slots=True)
@@ -31,7 +31,9 @@ class Samples:
     """The rows of one operating point, as growing columns; times in nanoseconds from its start.
 
     `first_ns` is -1 where there was no first token, `ended_ns` -1 where the request never ended.
-    `status`: 0 ok, 1 failed, 2 unserved (due, but never issued before the window closed).
+    `status`: 0 ok, 1 failed, 2 unserved (due, but never issued before the window closed), 3 timed
+    out: not issued within the deadline (`issued_ns` -1), not answered within it (`ended_ns` -1), or
+    answered too late.
     """
 
     point: int
@@ -40,40 +42,80 @@ class Samples:
     errors: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
-    def add(self, query: TimedQuery, inputs: Sequence[int], tokens_in: Sequence[int]) -> None:
-        """Append one row per request of `query`."""
+    def add(
+        self,
+        query: TimedQuery,
+        inputs: Sequence[int],
+        tokens_in: Sequence[int],
+        deadline_ns: int | None = None,
+    ) -> None:
+        """Append one row per request of `query`, whose requests may take `deadline_ns` each."""
         start = self.start_ns
+        issued = query.issued_ns
         batch = len(inputs)
+        scheduled, first, tokens = query.scheduled_ns, query.first_ns, query.token_counts
+        errors = query.errors
         for index in range(batch):
-            error = query.errors[index]
-            if error is not None:
-                self.errors.append(f"{type(error).__name__}: {error}")
             output = query.outputs[index]
             ended = query.ended_ns[index]
-            first = query.first_ns[index]
-            tokens_out = query.token_counts[index]
+            due = issued if scheduled is None else scheduled[index]
+            status = FAILED if output is None else OK
+            if errors is not None and (error := errors[index]) is not None:
+                self.errors.append(f"{type(error).__name__}: {error}")
+            if deadline_ns is not None and (
+                (not ended and query.expired) or (output is not None and ended - due > deadline_ns)
+            ):
+                status = TIMED_OUT
+            tokens_out = 0 if tokens is None else tokens[index]
             if output is not None and not tokens_out:
                 tokens_out = len(output.tokens)
             self.rows.append(
                 (
                     self.point,
                     inputs[index],
-                    (query.scheduled_ns[index] if query.scheduled_ns else query.issued_ns) - start,
-                    query.issued_ns - start,
-                    first - start if first else -1,
+                    due - start,
+                    issued - start,
+                    first[index] - start if first is not None and first[index] else -1,
                     ended - start if ended else -1,
                     tokens_in[index],
                     tokens_out,
                     batch,
-                    OK if output is not None else FAILED,
+                    status,
                 )
             )
-        self.complaints.extend(query.complaints)
+        if query.complaints:
+            self.complaints.extend(query.complaints)
 
-    def add_unserved(self, scheduled_ns: int, source: int, tokens_in: int) -> None:
+    def add_unserved(
+        self, scheduled_ns: int, source: int, tokens_in: int, status: int = UNSERVED
+    ) -> None:
         """Append a request that was due but never issued."""
         due = scheduled_ns - self.start_ns
-        self.rows.append((self.point, source, due, -1, -1, -1, tokens_in, 0, 0, UNSERVED))
+        self.rows.append((self.point, source, due, -1, -1, -1, tokens_in, 0, 0, status))
+
+    def by_query(self, size: int) -> Samples:
+        """Return one row per query of `size` requests, which lie one after the other.
+
+        A query ends with its last request and has streamed with the last first token. It is ok if
+        all of its requests are, and has the first other status otherwise. Tokens are summed.
+        """
+        whole = Samples(self.point, self.start_ns, [], self.errors, self.complaints)
+        for at in range(0, len(self.rows), size):
+            rows = self.rows[at : at + size]
+            first, ended = [row[4] for row in rows], [row[5] for row in rows]
+            whole.rows.append(
+                (
+                    *rows[0][:3],
+                    min(row[3] for row in rows),
+                    -1 if min(first) < 0 else max(first),
+                    -1 if min(ended) < 0 else max(ended),
+                    sum(row[6] for row in rows),
+                    sum(row[7] for row in rows),
+                    len(rows),
+                    next((row[9] for row in rows if row[9] != OK), OK),
+                )
+            )
+        return whole
 
     def columns(self) -> dict[str, NDArray[np.int64]]:
         """Return the rows as columns by name."""

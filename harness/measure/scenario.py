@@ -10,15 +10,18 @@ from functools import partial
 
 from harness import statistics
 from harness.adapters.base import Request, Session
+from harness.measure.clock import Clock
 from harness.measure.drive import Driver, StopRule, audio_seconds, tokens_asked
 from harness.measure.energy import Energy
 from harness.measure.job import Job
-from harness.measure.profile import PROFILES
+from harness.measure.profile import PROFILES, Profile
 from harness.measure.samples import Samples
 from harness.measure.search import CapacitySearch
 from harness.measure.summary import Window, summarise
+from harness.models.trace import read_trace, trace_requests
 from harness.schema.record import Point
-from harness.schema.workload import Server
+from harness.schema.workload import Burst, ClosedLoop, MultiStream, Scenario, Server, Trace
+from harness.traffic import Spikes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,48 +34,67 @@ class Measured:
 
 
 class ScenarioRunner:
-    """Runs the scenario of `job` through `driver` and tells `note` what it finds."""
+    """Runs the scenario of `job` on `session` and tells `note` what it finds."""
 
     def __init__(
         self,
         job: Job,
         session: Session,
-        driver: Driver,
         energy: Energy,
         inputs: Sequence[Request],
+        clock: Clock,
         note: Callable[[str], None],
     ) -> None:
+        self._job = job
         self._scenario = job.cell.scenario
-        self._workload = job.workload
         self._profile = PROFILES[job.cell.profile]
         self._session = session
-        self._driver = driver
         self._energy = energy
-        self._audio_s = audio_seconds(inputs)
-        self._asked = tokens_asked(inputs)
+        self._clock = clock
         self._note = note
+        self._inputs = inputs
 
     @property
     def limit_s(self) -> float:
         """How long the measurement may take before the cell counts as hung."""
-        return self._profile.measure_limit_s(self._most_points)
+        return self._profile.measure_limit_s(most_points(self._scenario, self._profile))
 
-    @property
-    def _most_points(self) -> int:
-        if not isinstance(self._scenario, Server):
-            return 1
-        return len(self._scenario.load) or self._profile.most_points
+    def driver(self, inputs: Sequence[Request]) -> Driver:
+        """Return a driver that sends `inputs` as the job's workload and target declare."""
+        return Driver(
+            self._session,
+            inputs,
+            self._clock,
+            self._job.cell.seed,
+            max_delay_s=self._job.target.runtime.max_delay_s,
+            deadline_s=self._job.workload.deadline_s,
+        )
 
     def run(self) -> list[Measured]:
-        """Return the operating points by rising load; exactly one for a closed scenario."""
-        profile = self._profile
-        if self._scenario.kind == "single_stream":
-            stop = StopRule(profile.least_s, profile.most_s, self._wanted())
-            return [self._point(partial(self._driver.closed, stop))]
-        if self._scenario.kind == "offline":
-            stop = StopRule(profile.least_s, profile.most_s, 4 * self._session.max_batch)
-            return [self._point(partial(self._driver.offline, stop))]
-        measured = sorted(self._server(self._scenario), key=lambda each: each.point.load or 0.0)
+        """Return the operating points by rising load; exactly one where there is no load to set."""
+        scenario, profile = self._scenario, self._profile
+        if isinstance(scenario, Server | Burst):
+            return self._by_load(scenario)
+        if isinstance(scenario, Trace):
+            return [self._replay(scenario)]
+        driver = self.driver(self._inputs)
+        stop = StopRule(profile.least_s, profile.most_s, self._wanted())
+        drive = partial(driver.closed, stop)
+        size = 1
+        if isinstance(scenario, MultiStream):
+            size = scenario.samples
+            drive = partial(driver.multi_stream, stop, samples=size)
+        elif isinstance(scenario, ClosedLoop):
+            drive = partial(driver.closed_loop, scenario.concurrency, stop)
+        elif scenario.kind == "offline":
+            batches = 4 * self._session.max_batch
+            stop = StopRule(profile.least_s, profile.most_s, batches)
+            drive = partial(driver.offline, stop)
+        return [self._point(drive, self._inputs, query_size=size)]
+
+    def _by_load(self, scenario: Server | Burst) -> list[Measured]:
+        """Return the points by rising load, and say which one stands for the cell."""
+        measured = sorted(self._loads(scenario), key=lambda each: each.point.load or 0.0)
         for position, each in enumerate(measured):
             each.samples.point = position
         headline = find_headline([each.point for each in measured])
@@ -84,16 +106,17 @@ class ScenarioRunner:
         )
         return measured
 
-    def _server(self, scenario: Server) -> Iterator[Measured]:
+    def _loads(self, scenario: Server | Burst) -> Iterator[Measured]:
         """Yield the points in the order of measuring: the declared loads, or those of a search."""
         profile = self._profile
+        driver = self.driver(self._inputs)
         rate = self._back_to_back_rate()
         self._note(f"back to back: {rate:.3g} requests/s")
         stop = StopRule(profile.least_s, profile.server_most_s, self._wanted())
-        search = CapacitySearch(profile.resolution, self._most_points)
+        search = CapacitySearch(profile.resolution, most_points(scenario, profile))
         declared = iter(scenario.load)
-
         began = time.monotonic()
+        number = 0
 
         def next_load() -> float | None:
             if scenario.load:
@@ -101,33 +124,56 @@ class ScenarioRunner:
             over = number and time.monotonic() - began > profile.search_s
             return None if over else search.next_load()
 
-        number = 0
         while (load := next_load()) is not None:
-            drive = partial(self._driver.open, rate * load, stop, point=number)
-            one = self._point(drive, load=load, rate=rate * load)
+            drive = partial(driver.open, rate * load, stop, point=number)
+            if isinstance(scenario, Burst):
+                drive = partial(
+                    driver.burst,
+                    rate * load,
+                    stop,
+                    shape=scenario.shape,
+                    spikes=_spikes(scenario),
+                    point=number,
+                )
+            one = self._point(drive, self._inputs, load=load, rate=rate * load)
             search.record(load, one.point.slo_state)
             number += 1
             yield one
 
+    def _replay(self, scenario: Trace) -> Measured:
+        """Replay the trace's arrivals within the profile's window, requests of its lengths."""
+        most_s = self._profile.server_most_s
+        trace = read_trace(self._job.data / scenario.file).window(scenario.speed, most_s)
+        inputs = trace_requests(trace, self._job.workload)
+        drive = partial(self.driver(inputs).replay, trace.times_s, StopRule(0.0, most_s, 1))
+        return self._point(drive, inputs, rate=len(inputs) / max(float(trace.times_s[-1]), 1e-9))
+
     def _point(
         self,
         drive: Callable[[], Samples],
+        inputs: Sequence[Request],
         *,
         load: float | None = None,
         rate: float | None = None,
+        query_size: int = 1,
     ) -> Measured:
         self._energy.begin()
         samples = drive()
         readings = self._energy.end()
-        window = Window(samples, self._audio_s, self._asked)
+        audio_s = audio_seconds(inputs)
+        window = Window(
+            samples, audio_s, tokens_asked(inputs), self._job.target.runtime.max_delay_s
+        )
+        queries = Window(samples.by_query(query_size), audio_s) if query_size > 1 else None
         point = summarise(
             window,
-            task=self._workload.task,
+            task=self._job.workload.task,
             scenario=self._scenario.kind,
-            slo=self._workload.slo,
+            slo=self._job.workload.slo,
             energy=readings,
             load=load,
             requested_rate=rate,
+            queries=queries,
         )
         self._note(_in_words(point))
         return Measured(samples, window, point)
@@ -136,22 +182,30 @@ class ScenarioRunner:
         """Return how many requests the SLO's percentiles need, with the profile's surplus."""
         return max(
             math.ceil(self._profile.surplus * statistics.minimum_samples(limit.percentile / 100))
-            for limit in self._workload.slo
+            for limit in self._job.workload.slo
         )
 
     def _back_to_back_rate(self) -> float:
         """Return the requests per second that the session serves when never idle, batch 1."""
         profile = self._profile
-        part = self._driver.closed(StopRule(profile.least_s / 2, profile.most_s, 4))
+        driver = Driver(self._session, self._inputs, self._clock, self._job.cell.seed)
+        part = driver.closed(StopRule(profile.least_s / 2, profile.most_s, 4))
         return float(len(part.rows) / (part.columns()["ended_ns"].max() / 1e9))
+
+
+def most_points(scenario: Scenario, profile: Profile) -> int:
+    """Return how many operating points a scenario measures at most."""
+    if isinstance(scenario, Server | Burst):
+        return len(scenario.load) or profile.most_points
+    return 1
 
 
 def find_headline(points: Sequence[Point]) -> int | None:
     """Return the point that stands for the cell, of `points` by rising load.
 
-    A single point of a closed scenario stands for itself. For `server`: the highest load that met
-    the SLO below every load that missed it; without one, the highest unproven below those; without
-    that, none.
+    A single point without a load stands for itself. Otherwise: the highest load that met the SLO
+    below every load that missed it; without one, the highest unproven below those; without that,
+    none.
     """
     if len(points) == 1 and points[0].load is None:
         return 0
@@ -161,6 +215,12 @@ def find_headline(points: Sequence[Point]) -> int | None:
         if indices:
             return indices[-1]
     return None
+
+
+def _spikes(scenario: Burst) -> Spikes | None:
+    if not (scenario.spike_factor and scenario.spike_s and scenario.spike_every_s):
+        return None
+    return Spikes(scenario.spike_factor, scenario.spike_s, scenario.spike_every_s)
 
 
 def _in_words(point: Point) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import statistics
-from harness.measure.samples import OK, UNSERVED, Samples
+from harness.measure.samples import OK, TIMED_OUT, UNSERVED, Samples
 from harness.schema.base import ScenarioKind, Task
 from harness.schema.record import EnergyReading, Metric, Point, SloCheck
 from harness.schema.workload import SloLimit
@@ -22,16 +22,21 @@ class Window:
 
     The duration runs from the window's start to the last answer. `audio_s` and `asked` are, for
     each input of the workload, its seconds of audio and the output tokens it asks for.
+    `max_delay_s` is how long the harness may hold a request back to fill a batch: that is no lag.
     """
 
     def __init__(
-        self, samples: Samples, audio_s: Sequence[float], asked: Sequence[int] = ()
+        self,
+        samples: Samples,
+        audio_s: Sequence[float],
+        asked: Sequence[int] = (),
+        max_delay_s: float = 0.0,
     ) -> None:
         columns = samples.columns()
         self.ok = columns["status"] == OK
         self.requests = int(self.ok.size)
         self.failed = int(self.requests - self.ok.sum())
-        self.unserved = int((columns["status"] == UNSERVED).sum())
+        self.unserved = int(np.isin(columns["status"], (UNSERVED, TIMED_OUT)).sum())
         scheduled = columns["scheduled_ns"][self.ok]
         ended = columns["ended_ns"][self.ok]
         first = columns["first_ns"][self.ok]
@@ -58,7 +63,7 @@ class Window:
         self.duration_s = float(every_end.max()) / 1e9 if (every_end >= 0).any() else 0.0
         issued = columns["issued_ns"]
         free_at = np.concatenate(([0], np.maximum.accumulate(every_end)[:-1]))
-        lag = issued - np.maximum(columns["scheduled_ns"], free_at)
+        lag = issued - np.maximum(columns["scheduled_ns"] + max_delay_s * 1e9, free_at)
         self.lag_s: Column = np.maximum(lag[issued >= 0], 0) / 1e9
 
     def within(self, slo: Sequence[SloLimit]) -> int:
@@ -71,6 +76,14 @@ class Window:
         for limit in slo:
             met &= self._by_request[limit.metric] <= limit.limit_s
         return int(met.sum())
+
+    def missed(self, metric: str) -> int:
+        """Return how many requests miss any limit on `metric`, having no value of it to compare.
+
+        All that failed, and of `ttft` those that ended well and never streamed.
+        """
+        silent = self.latency_s.size - self.ttft_s.size if metric == "ttft" else 0
+        return self.failed + silent
 
     def series(self, metric: str) -> Column:
         """Return the values of `latency`, `ttft` or `tpot`, one per request that has one."""
@@ -86,16 +99,18 @@ def summarise(
     energy: Sequence[EnergyReading],
     load: float | None = None,
     requested_rate: float | None = None,
+    queries: Window | None = None,
 ) -> Point:
     """Return the operating point of `window`.
 
-    Latency percentiles are left out for `offline`, where a request waits for all before it; the SLO
-    is checked for `server` and `single_stream`.
+    Latencies and the SLO are left out for `offline`, where nobody waits for a single request. With
+    `queries`, the same window by queries of several requests, they are those of the queries.
     """
     metrics: dict[str, Metric] = {}
+    timed = queries or window
     if scenario != "offline":
         for name in ("latency", "ttft", "tpot") if task == "text_generation" else ("latency",):
-            metrics |= _percentiles(name, window.series(name), slo)
+            metrics |= _percentiles(name, timed.series(name), slo)
     per_request = np.ones(window.latency_s.size)
     amounts: dict[str, tuple[Column, str]] = {
         "throughput_requests_per_s": (per_request, "requests/s")
@@ -111,13 +126,13 @@ def summarise(
     state = "not_applicable"
     if scenario != "offline":
         checks = tuple(
-            statistics.check_slo(limit, window.series(limit.metric), window.failed) for limit in slo
+            statistics.check_slo(limit, timed.series(limit.metric), timed.missed(limit.metric))
+            for limit in slo
         )
         state = statistics.worst_state(checks)
-        good = window.within(slo)
-        attainment = statistics.proportion(good, window.requests, better="higher")
+        attainment = statistics.proportion(timed.within(slo), timed.requests, better="higher")
         metrics["slo_attainment"] = attainment
-        metrics["goodput_requests_per_s"] = statistics.goodput(attainment, window.duration_s)
+        metrics["goodput_requests_per_s"] = statistics.goodput(attainment, timed.duration_s)
     metrics |= _energy_metrics(window, energy)
     return Point(
         load=load,
@@ -129,7 +144,7 @@ def summarise(
         slo=checks,
         slo_state=state,  # type: ignore[arg-type]
         latency=statistics.histogram(
-            window.latency_s if scenario != "offline" else window.latency_s[:0]
+            timed.latency_s if scenario != "offline" else timed.latency_s[:0]
         ),
         energy=tuple(energy),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness import steady_state
 from harness.measure.environment import Disturbance
 from harness.measure.summary import Window
 from harness.schema.record import Point, Reason, Verdict
@@ -21,7 +22,6 @@ RATE_NOISY = 0.95
 LENGTH_INVALID = 0.10
 LAG_INVALID_SHARE = 0.10
 DRIFT_NOISY = 0.10
-DRIFT_LEAST_SAMPLES = 30
 
 
 def judge(
@@ -135,7 +135,7 @@ def _judge_point(
                 )
             )
     limits = [s.limit_s for s in slo]
-    if point.load is not None and window.lag_s.size and limits:
+    if point.requested_rate is not None and window.lag_s.size and limits:
         # One pause of the harness makes a queue that looks like the target's: the longest counts.
         pause = float(window.lag_s.max())
         if pause > min(limits):
@@ -157,18 +157,15 @@ def _judge_point(
                     limit=LAG_INVALID_SHARE * min(limits),
                 )
             )
-    third = window.latency_s.size // 3
-    if point.slo and window.latency_s.size >= DRIFT_LEAST_SAMPLES and point.load is None:
-        first = float(np.median(window.latency_s[:third]))
-        last = float(np.median(window.latency_s[-third:]))
-        drift = last / first - 1
-        if abs(drift) > DRIFT_NOISY:
+    if point.slo and point.requested_rate is None and window.latency_s.size:
+        found = steady_state.drift(window.latency_s)
+        if found.change is not None and found.proven and abs(found.change) > DRIFT_NOISY:
             noisy.append(
                 Reason(
                     code="drift",
-                    text=f"the median latency moved by {drift:+.0%} from the first to the last "
+                    text=f"the latency moved by {found.change:+.0%} from the first to the last "
                     "third of the window",
-                    value=drift,
+                    value=found.change,
                     limit=DRIFT_NOISY,
                 )
             )

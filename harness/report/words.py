@@ -49,8 +49,12 @@ METRICS = {
 
 SCENARIOS = {
     "single_stream": "one at a time",
+    "multi_stream": "several at a time",
     "offline": "all at once",
     "server": "random arrivals",
+    "closed_loop": "a fixed number of users",
+    "burst": "arrivals in bursts",
+    "trace": "recorded arrivals",
 }
 
 EVIDENCE = {

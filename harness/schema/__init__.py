@@ -7,6 +7,7 @@ import json
 
 from harness.schema.base import Document, Evidence, Fact, ScenarioKind, Spec, Task, Tier
 from harness.schema.brief import Brief
+from harness.schema.calibration import Calibration
 from harness.schema.decision import Decision
 from harness.schema.record import EnergyReading, Metric, Point, Record
 from harness.schema.target import Target
@@ -15,6 +16,7 @@ from harness.schema.workload import Workload
 __all__ = [
     "DOCUMENTS",
     "Brief",
+    "Calibration",
     "Decision",
     "Document",
     "EnergyReading",
@@ -39,6 +41,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "brief": Brief,
     "record": Record,
     "decision": Decision,
+    "calibration": Calibration,
 }
 """The documents by the name that the command line uses."""
 

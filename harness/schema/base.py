@@ -19,7 +19,9 @@ Percentile = Annotated[float, Field(gt=0, lt=100)]
 Task = Literal["text_generation", "speech_to_text", "tabular_classification"]
 Tier = Literal["cloud", "on_premises", "edge"]
 Evidence = Literal["measured", "imported", "projected", "claimed"]
-ScenarioKind = Literal["single_stream", "offline", "server"]
+ScenarioKind = Literal[
+    "single_stream", "multi_stream", "offline", "server", "closed_loop", "burst", "trace"
+]
 
 
 class Spec(BaseModel):

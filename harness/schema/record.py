@@ -206,6 +206,8 @@ class Record(Document):
     environment: dict[str, EnvironmentField]
     harness_version: str
     files: dict[str, Digest]
+    calibration: Ulid | None = None
+    """The calibration of the machine that it was measured on, where there was one."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -33,12 +33,17 @@ class Hardware(Spec):
 
 
 class Runtime(Spec):
-    """The software: an adapter by name, its precision, the device it drives, and its options."""
+    """The software: an adapter by name, its precision, the device it drives, and its options.
+
+    `max_delay_s` is how long the harness may hold a request back in an open loop to fill a batch,
+    of as many requests as the session takes; 0 sends what is due.
+    """
 
     adapter: Name
     precision: Literal["fp32", "bf16", "fp16", "int8", "int4"] = "fp32"
     device: Literal["cpu", "cuda", "remote", "other"] = "cpu"
     options: dict[str, Scalar] = Field(default_factory=dict)
+    max_delay_s: NonNegative = 0.0
 
 
 class Site(Spec):

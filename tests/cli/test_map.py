@@ -39,14 +39,15 @@ def catalog(tmp_path):
 def results(tmp_path):
     """Return a store with a good record of `fast` and one of `slow` that misses its SLO."""
     folder = tmp_path / "results"
-    add(folder, FAST, make_point(WORKLOAD, rate=50.0, load=0.8), headline=0)
+    broken = make_point(WORKLOAD, rate=52.5, load=0.84, latency_s=9.0)
+    add(folder, FAST, make_point(WORKLOAD, rate=50.0, load=0.8), broken, headline=0)
     add(folder, SLOW, make_point(WORKLOAD, latency_s=0.4, load=0.5), headline=None)
     return folder
 
 
-def add(folder, target, point, **changes):
+def add(folder, target, *points, **changes):
     draft = Store(folder).draft()
-    draft.commit(make_record(WORKLOAD, target, points=(point,), id=draft.id, **changes))
+    draft.commit(make_record(WORKLOAD, target, points=points, id=draft.id, **changes))
 
 
 def run(*arguments):

@@ -175,3 +175,21 @@ def test_one_repeat_without_joules_leaves_none():
 
     assert energy_per_request(points, CPU)[0] is None
     assert power_of(points, CPU)[0] is None
+
+
+def test_the_capacity_lies_between_the_last_load_kept_and_the_first_one_broken():
+    workload = make_workload()
+    kept = make_point(workload, rate=10.0, load=0.5)
+    broken = make_point(workload, rate=13.0, load=0.65, latency_s=9.0)
+    record = make_record(workload, points=(kept, broken), headline=0)
+    throughput = operating_point([record], "throughput_requests_per_s").throughput
+    assert throughput.value == 10.0
+    assert throughput.low == pytest.approx(9.5)
+    assert throughput.high == pytest.approx(13.0)
+
+
+def test_without_a_broken_load_there_is_no_upper_bound():
+    workload = make_workload()
+    points = tuple(make_point(workload, rate=20 * load, load=load) for load in (0.5, 0.8))
+    record = make_record(workload, points=points)
+    assert operating_point([record], "throughput_requests_per_s").throughput.high is None

@@ -32,6 +32,7 @@ def verdict_of(window: Window, disturbed=QUIET, load=None, complaints=(), simula
         slo=SLO,
         energy=[],
         load=load,
+        requested_rate=None if load is None else 10.0,
     )
     return judge([window], [point], SLO, 0, disturbed, complaints, simulated)
 

@@ -145,11 +145,16 @@ def records(all_workloads: list[Workload], all_targets: list[Target]) -> list[Re
                 make_point(
                     workload,
                     rate=rate * speed * load,
-                    latency_s=latency_s / speed * (0.7 + load) * (6 if slow else 1),
+                    latency_s=latency_s
+                    / speed
+                    * (0.7 + load)
+                    * (6 if slow else 1)
+                    # The last load breaks every SLO: capacity is bracketed.
+                    * (100 if load == 0.84 else 1),
                     load=load,
                     joules=None if t != 2 else 9000.0 * load,
                 )
-                for load in (0.3, 0.5, 0.8)
+                for load in (0.3, 0.5, 0.8, 0.84)
             )
             if target.name == "acme-cpu-16-int8":
                 points = tuple(

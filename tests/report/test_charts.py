@@ -79,6 +79,8 @@ def test_a_point_without_a_figure_is_named_and_not_drawn():
 
 def test_far_figures_are_said_to_be_on_a_logarithmic_axis():
     decision, records = answered()
+    # Without the load that breaks every SLO, which is far from the others by itself.
+    records = [r.model_copy(update={"points": r.points[:3]}) for r in records]
     stretched = []
     for record in records:
         if record.cell.target == "far-cloud" and record.cell.scenario.kind == "server":

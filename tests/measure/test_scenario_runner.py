@@ -1,0 +1,145 @@
+"""Every kind of scenario through the runner, on a session whose service times are known."""
+
+import numpy as np
+import pytest
+
+from harness.adapters.base import RowRequest
+from harness.measure.job import Job
+from harness.measure.profile import PROFILES
+from harness.measure.scenario import ScenarioRunner, find_headline, most_points
+from harness.plan import make_cell
+from tests.factories import make_fraud_workload, make_target, make_workload
+from tests.measure.virtual import KnownSession, VirtualClock
+
+ROWS = [RowRequest(np.full(2, i, dtype=np.float32)) for i in range(16)]
+
+
+class NoEnergy:
+    def begin(self):
+        pass
+
+    def end(self):
+        return []
+
+
+def measured(
+    scenario,
+    *,
+    service_s=0.01,
+    max_batch=1,
+    workload=None,
+    target=None,
+    tmp_path=None,
+    profile="quick",
+):
+    workload = workload or make_fraud_workload(scenarios=[scenario])
+    target = target or make_target()
+    clock = VirtualClock()
+    session = KnownSession(clock, lambda n: service_s, max_batch=max_batch, tokens=0)
+    cell = make_cell(workload, target, workload.scenarios[0], profile=profile, seed=1)
+    job = Job(
+        cell=cell,
+        workload=workload,
+        target=target,
+        data=tmp_path or "/",
+        cache="/",
+        folder="/",
+    )
+    notes = []
+    runner = ScenarioRunner(job, session, NoEnergy(), ROWS, clock, notes.append)
+    return runner.run(), session, notes
+
+
+def test_a_search_finds_the_capacity_of_a_known_queue() -> None:
+    """M/D/1: the p99 latency is five service times at a load of 0.565.
+
+    P(W > 4 D) = C exp(-4 theta) with rho (exp(theta) - 1) = theta and
+    C = (1 - rho) / (rho exp(theta) - 1) (Cramer-Lundberg asymptotics) is 1 % there.
+    """
+    points, _, notes = measured({"kind": "server"}, service_s=0.002, profile="standard")
+    loads = [each.point.load for each in points]
+    assert loads == sorted(loads)
+    assert 0.5 in loads
+    headline = find_headline([each.point for each in points])
+    assert headline is not None
+    assert 0.4 < points[headline].point.load < 0.58
+    above = [each.point.slo_state for each in points[headline + 1 :]]
+    assert above
+    assert "met" not in above
+    assert "at load" in notes[-1]
+    assert [each.samples.columns()["point"][0] for each in points] == list(range(len(points)))
+
+
+def test_declared_loads_are_measured_and_no_others() -> None:
+    points, _, _ = measured({"kind": "server", "load": [0.3, 0.6]})
+    assert [each.point.load for each in points] == [0.3, 0.6]
+    assert points[0].point.requested_rate == pytest.approx(30, rel=0.01)
+
+
+def test_multi_stream_times_queries_and_counts_requests() -> None:
+    points, session, _ = measured({"kind": "multi_stream", "samples": 8}, service_s=0.01)
+    (one,) = points
+    # Eight requests one after the other: a query takes 80 ms, a request's share of the rate is 10.
+    assert one.point.metrics["latency_s.p50"].value == pytest.approx(0.08)
+    assert one.point.metrics["throughput_requests_per_s"].value == pytest.approx(100, rel=0.01)
+    points, session, _ = measured({"kind": "multi_stream", "samples": 8}, max_batch=8)
+    assert set(session.batches) == {8}
+    assert points[0].point.metrics["latency_s.p50"].value == pytest.approx(0.01)
+
+
+def test_closed_loop_latency_holds_the_wait_for_the_others() -> None:
+    points, _, _ = measured({"kind": "closed_loop", "concurrency": 4}, service_s=0.01)
+    assert points[0].point.metrics["latency_s.p50"].value == pytest.approx(0.04, rel=0.01)
+    assert points[0].point.metrics["throughput_requests_per_s"].value == pytest.approx(
+        100, rel=0.02
+    )
+
+
+def test_bursts_wait_longer_than_poisson_arrivals_at_the_same_load() -> None:
+    calm, _, _ = measured({"kind": "server", "load": [0.5]})
+    wild, _, _ = measured({"kind": "burst", "load": [0.5], "shape": 0.1})
+    slow = np.quantile(wild[0].window.latency_s, 0.9)
+    assert slow > 1.5 * np.quantile(calm[0].window.latency_s, 0.9)
+
+
+def test_a_trace_is_replayed(tmp_path) -> None:
+    rows = "\n".join(f"{0.05 * i},{4 + i % 3},8" for i in range(40))
+    (tmp_path / "calls.csv").write_text(f"time_s,input_tokens,output_tokens\n{rows}\n")
+    workload = make_workload(scenarios=[{"kind": "trace", "file": "calls.csv", "speed": 2.0}])
+    points, _, _ = measured(None, workload=workload, tmp_path=tmp_path)
+    (one,) = points
+    columns = one.samples.columns()
+    assert columns["tokens_in"].tolist() == [4 + i % 3 for i in range(40)]
+    gaps = np.diff(columns["scheduled_ns"]) / 1e9
+    assert np.allclose(gaps, 0.025, atol=1e-6)
+
+
+def test_a_deadline_turns_late_requests_into_misses() -> None:
+    workload = make_fraud_workload(scenarios=[{"kind": "server", "load": [1.5]}], deadline_s=0.05)
+    points, _, _ = measured(None, workload=workload)
+    (one,) = points
+    assert one.point.failed > 0.1 * one.point.requests
+    assert one.window.latency_s.max() <= 0.05
+    assert one.point.slo_state == "missed"
+
+
+def test_a_batching_delay_fills_batches_and_is_no_lag() -> None:
+    target = make_target(runtime={"adapter": "fake", "max_delay_s": 0.05})
+    scenario = {"kind": "server", "load": [0.5]}
+    eager, at_once, _ = measured(scenario, max_batch=8)
+    patient, filled, _ = measured(scenario, max_batch=8, target=target)
+    assert np.mean(filled.batches) > 1.5 * np.mean(at_once.batches)
+    assert patient[0].window.lag_s.max() < 1e-6
+    assert eager[0].window.lag_s.max() < 1e-6
+
+
+def test_points_are_counted_for_the_time_limit() -> None:
+    quick = PROFILES["quick"]
+    kinds = {
+        1: {"kind": "single_stream"},
+        2: {"kind": "burst", "load": [0.3, 0.6]},
+        quick.most_points: {"kind": "server"},
+    }
+    for count, scenario in kinds.items():
+        workload = make_fraud_workload(scenarios=[scenario])
+        assert most_points(workload.scenarios[0], quick) == count
