@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.schema.record import EnergyReading
+from harness.schema.record import Boundary, EnergyReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,22 @@ class Mark:
 
     at_ns: int
     counters: tuple[float, ...]
+
+
+def failed_reading(
+    meter: str, boundary: Boundary, duration_s: float, reason: str, *flags: str
+) -> EnergyReading:
+    """Return the reading of a window whose counter failed: no joules, and why."""
+    return EnergyReading(
+        meter=meter,
+        joules=None,
+        duration_s=duration_s,
+        boundary=boundary,
+        provenance="counter",
+        flags=flags,
+        reason=reason,
+        remedy="run the cell again",
+    )
 
 
 class Meter(Protocol):

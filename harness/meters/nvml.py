@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from harness.meters.base import Mark, MeterInfo, Unmeasurable
+from harness.meters.base import Mark, MeterInfo, Unmeasurable, failed_reading
 from harness.schema.record import EnergyReading
 
 # The driver states no accuracy for current chips; 5 % is declared, not measured.
@@ -57,10 +57,14 @@ class NvmlMeter:
         try:
             now = self._read()
         except pynvml.NVMLError as error:
-            return self._nothing(duration_s, f"the counter became unreadable: {error}")
+            return failed_reading(
+                "nvml", "chip", duration_s, f"the counter became unreadable: {error}"
+            )
         deltas = [after - before for before, after in zip(mark.counters, now, strict=True)]
         if min(deltas) < 0:
-            return self._nothing(duration_s, "the counter went backwards", "counter_reset")
+            return failed_reading(
+                "nvml", "chip", duration_s, "the counter went backwards", "counter_reset"
+            )
         quantisation = UPDATE_PERIOD_S / duration_s if duration_s else 1.0
         return EnergyReading(
             meter="nvml",
@@ -72,19 +76,6 @@ class NvmlMeter:
             uncertainty=(SENSOR_UNCERTAINTY**2 + quantisation**2) ** 0.5,
             parts={"sensor": SENSOR_UNCERTAINTY, "quantisation": quantisation},
             flags=("short_window",) if duration_s < 10 * UPDATE_PERIOD_S else (),
-        )
-
-    @staticmethod
-    def _nothing(duration_s: float, reason: str, *flags: str) -> EnergyReading:
-        return EnergyReading(
-            meter="nvml",
-            joules=None,
-            duration_s=duration_s,
-            boundary="chip",
-            provenance="counter",
-            flags=flags,
-            reason=reason,
-            remedy="run the cell again",
         )
 
     def close(self) -> None:

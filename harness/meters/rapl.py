@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from harness.meters.base import Mark, MeterInfo, Unmeasurable
+from harness.meters.base import Mark, MeterInfo, Unmeasurable, failed_reading
 from harness.schema.record import EnergyReading
 
 POWERCAP = Path("/sys/class/powercap")
@@ -73,7 +73,9 @@ class RaplMeter:
         try:
             now = self._read()
         except (OSError, ValueError) as error:
-            return self._nothing(duration_s, f"the counter became unreadable: {error}")
+            return failed_reading(
+                "rapl", "package", duration_s, f"the counter became unreadable: {error}"
+            )
         joules, flags = 0.0, []
         for before, after, (name, _, span) in zip(mark.counters, now, self._packages, strict=True):
             delta = after - before
@@ -81,8 +83,12 @@ class RaplMeter:
                 delta += span
                 flags.append("wrap_corrected")
             if not 0 <= delta <= MOST_WATTS_PER_PACKAGE * duration_s + 1:
-                return self._nothing(
-                    duration_s, f"the counter of {name} was reset", "counter_reset"
+                return failed_reading(
+                    "rapl",
+                    "package",
+                    duration_s,
+                    f"the counter of {name} was reset",
+                    "counter_reset",
                 )
             joules += delta
         quantisation = UPDATE_PERIOD_S / duration_s if duration_s else 1.0
@@ -96,19 +102,6 @@ class RaplMeter:
             uncertainty=(SENSOR_UNCERTAINTY**2 + quantisation**2) ** 0.5,
             parts={"sensor": SENSOR_UNCERTAINTY, "quantisation": quantisation},
             flags=tuple(sorted(set(flags))),
-        )
-
-    @staticmethod
-    def _nothing(duration_s: float, reason: str, *flags: str) -> EnergyReading:
-        return EnergyReading(
-            meter="rapl",
-            joules=None,
-            duration_s=duration_s,
-            boundary="package",
-            provenance="counter",
-            flags=flags,
-            reason=reason,
-            remedy="run the cell again",
         )
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ FailureKind = Literal[
     "prerequisite",
     "unsupported",
 ]
+Boundary = Literal["chip", "package", "dram", "module", "node", "wall"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Ulid = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
@@ -83,7 +84,7 @@ class EnergyReading(Spec):
     meter: Name
     joules: NonNegative | None
     duration_s: NonNegative
-    boundary: Literal["chip", "package", "dram", "module", "node", "wall"] | None
+    boundary: Boundary | None
     covers: tuple[str, ...] = ()
     provenance: Literal["counter", "sampled", "external", "modelled"] | None
     uncertainty: NonNegative | None = None
