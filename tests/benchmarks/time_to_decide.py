@@ -94,7 +94,7 @@ def measure(target, service_s, number, seed, repeat, profile):
     )
     driver = Driver(session, ROWS, clock, seed)
     driver.closed(StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries))
-    runner = ScenarioRunner(job, session, driver, Energy("other"), ROWS, lambda text: None)
+    runner = ScenarioRunner(job, session, Energy("other"), ROWS, clock, lambda text: None)
     points = tuple(each.point for each in runner.run())
     changes = {"cell": cell, "points": points, "headline": find_headline(points)}
     spent_s = (clock.now_ns() - began_ns) / 1e9
