@@ -145,7 +145,8 @@ def interval(
     if value is None or not math.isfinite(value) or (low is None and high is None):
         return text
     factor = _factor(value, unit)
-    bounds = [None if bound is None else _bound(bound / factor) for bound in (low, high)]
+    smallest = SMALLEST_USD if unit.partition("/")[0] == "USD" else SMALLEST_FIXED
+    bounds = [None if bound is None else _bound(bound / factor, smallest) for bound in (low, high)]
     return f"{text} ({_span(bounds[0], bounds[1])})"
 
 
@@ -158,8 +159,8 @@ def _span(low: str | None, high: str | None) -> str:
     return f"{low} to {high}" if "-" in low + high else f"{low}{DASH}{high}"
 
 
-def _bound(value: float) -> str:
-    return _digits(value) if math.isfinite(value) else _not_finite()
+def _bound(value: float, smallest: float) -> str:
+    return _digits(value, smallest) if math.isfinite(value) else _not_finite()
 
 
 def _factor(value: float, unit: str) -> float:

@@ -149,3 +149,8 @@ def test_seconds_can_be_read_back(value):
     factor = {"s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}[unit]
     assert float(text.replace(",", "")) * factor == pytest.approx(value, rel=0.00501)
     assert unit == "s" or float(text) < 1000
+
+
+def test_bounds_of_small_prices_are_written_like_the_price() -> None:
+    shown = units.interval(6.97e-7, 5.86e-7, 7.02e-7, "USD")
+    assert shown == "$0.000000697 (0.000000586–0.000000702)"

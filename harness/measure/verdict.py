@@ -90,7 +90,7 @@ def judge(
 
 
 def _where(point: Point) -> str:
-    return "" if point.load is None else f" at load {point.load:g}"
+    return "" if point.load is None else f" at load {point.load:.2g}"
 
 
 def _judge_point(
