@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import click
+from click.core import ParameterSource
 
 from harness import hardware, units
 from harness.catalog import Catalog
@@ -23,6 +24,8 @@ from harness.schema.record import ProfileName
 from harness.store import Store, Stored, new_ulid
 
 SCENARIOS = get_args(ScenarioKind)
+SELECTION = ("workloads", "targets", "scenarios", "profile", "seed", "repeats")
+"""The options that say what to run; a resumed run keeps its own."""
 
 
 def selection(function: Any) -> Any:  # noqa: ANN401  click's decorators are untyped in this sense
@@ -170,10 +173,17 @@ def command(
         if left := store.sweep():
             echo(f"removed {len(left)} unfinished record(s) of a run that was killed", err=True)
         if resume:
-            if workloads or targets or scenarios:
+            context = click.get_current_context()
+            given = [
+                max(option.opts, key=len)
+                for option in context.command.params
+                if option.name in SELECTION
+                and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT
+            ]
+            if given:
                 raise SpecError(
                     "--resume runs what the interrupted run was asked for",
-                    hint="leave -w, -t and -s away",
+                    hint=f"leave {', '.join(given)} away",
                 )
             ledger = latest_unfinished(results)
             if ledger is None:

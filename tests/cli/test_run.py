@@ -154,7 +154,8 @@ def test_kill_minus_9_loses_no_record_and_repeats_none(place: Path) -> None:
         (("-w", "fraut"), 2, "fraud"),
         (("-t", "stead"), 2, "steady"),
         (("-s", "sideways"), 2, "sideways"),
-        (("--resume", "-w", "fraud"), 2, "--resume"),
+        (("--resume", "-w", "fraud"), 2, "leave --workload away"),
+        (("--resume", "--profile", "standard"), 2, "leave --profile away"),
         (("--limit", "0"), 2, "limit"),
     ],
 )
