@@ -120,7 +120,7 @@ def _estimate(scenario: Scenario, profile: ProfileName) -> float:
     if isinstance(scenario, Trace):
         return START_ESTIMATE_S + boxes.server_most_s
     if isinstance(scenario, Server | Burst):
-        points = (len(scenario.load) or boxes.most_points) * boxes.server_most_s / 2
+        points = boxes.points(scenario) * boxes.server_most_s / 2
         if not scenario.load:
             points = min(points, boxes.search_s + boxes.server_most_s / 2)
         return START_ESTIMATE_S + boxes.least_s + points

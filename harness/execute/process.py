@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 from pydantic import ValidationError
 
-from harness.measure.job import Job, Result
+from harness.measure.job import Job, Result, tells_of_lost_memory
 from harness.schema.record import Failure, FailureKind
 
 OUTPUT_LIMIT_BYTES = 50_000_000
@@ -229,7 +229,7 @@ class _Watch:
             name = signal.Signals(-code).name
             kind: FailureKind = "crash"
             message = f"the process was ended by {name} {where}"
-            if self._out_of_memory(detail, code):
+            if tells_of_lost_memory(detail or ""):
                 kind, message = "out_of_memory", f"memory ran out {where} ({name})"
             return Failure(kind=kind, message=message, detail=detail)
         if self._junk is not None:
@@ -249,11 +249,6 @@ class _Watch:
                 detail=detail,
             )
         return None
-
-    @staticmethod
-    def _out_of_memory(detail: str | None, code: int) -> bool:
-        text = (detail or "").lower()
-        return any(mark in text for mark in ("bad_alloc", "out of memory", "memoryerror"))
 
 
 def _adopt_orphans() -> None:

@@ -25,7 +25,7 @@ from harness.measure.drive import Driver, StopRule
 from harness.measure.energy import Energy
 from harness.measure.environment import activity, capture, disturbance
 from harness.measure.garbage import no_garbage_collection
-from harness.measure.job import Job, Reporter, Result
+from harness.measure.job import Job, Reporter, Result, tells_of_lost_memory
 from harness.measure.profile import PROFILES, Profile
 from harness.measure.query import TimedQuery
 from harness.measure.samples import write_parquet
@@ -37,16 +37,6 @@ from harness.models.inputs import draw_requests
 from harness.models.model import Architecture, Model
 from harness.schema.record import Failure, QualityCheck
 from harness.schema.workload import Quality as QualityGate
-
-MEMORY_MARKS = (
-    "memoryerror",
-    "out of memory",
-    "can't allocate memory",
-    "bad_alloc",
-    "cannot allocate",
-    "unable to allocate",
-)
-"""What runtimes write when memory runs out, in lower case."""
 
 
 class Phases:
@@ -190,7 +180,7 @@ def failure_of(error: BaseException) -> Failure:
         kind = "unsupported"
     elif isinstance(error, PrerequisiteError):
         kind = "prerequisite"
-    elif isinstance(error, MemoryError) or any(mark in text.lower() for mark in MEMORY_MARKS):
+    elif isinstance(error, MemoryError) or tells_of_lost_memory(text):
         kind = "out_of_memory"
     return Failure(kind=kind, message=text[:2000] or kind, detail=detail, hint=hint)  # type: ignore[arg-type]
 

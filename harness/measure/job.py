@@ -19,6 +19,22 @@ from harness.schema.record import (
 from harness.schema.target import Target
 from harness.schema.workload import Workload
 
+MEMORY_MARKS = (
+    "memoryerror",
+    "out of memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "cannot allocate",
+    "unable to allocate",
+)
+"""What runtimes write when memory runs out, in lower case."""
+
+
+def tells_of_lost_memory(text: str) -> bool:
+    """Return whether what a cell wrote says that memory ran out."""
+    lower = text.lower()
+    return any(mark in lower for mark in MEMORY_MARKS)
+
 
 class Job(Spec):
     """All that a cell's process is told.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.schema.record import ProfileName
+from harness.schema.workload import Burst, Scenario, Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,12 @@ class Profile:
     def warmup_limit_s(self) -> float:
         """How long the warm-up may take before the cell counts as hung."""
         return 60.0 + 10 * self.warmup_s
+
+    def points(self, scenario: Scenario) -> int:
+        """Return how many operating points a scenario measures at most."""
+        if isinstance(scenario, Server | Burst):
+            return len(scenario.load) or self.most_points
+        return 1
 
     def measure_limit_s(self, points: int) -> float:
         """How long measuring `points` operating points may take before the cell counts as hung."""

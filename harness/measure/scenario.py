@@ -14,13 +14,13 @@ from harness.measure.clock import Clock
 from harness.measure.drive import Driver, StopRule, audio_seconds, tokens_asked
 from harness.measure.energy import Energy
 from harness.measure.job import Job
-from harness.measure.profile import PROFILES, Profile
+from harness.measure.profile import PROFILES
 from harness.measure.samples import Samples
 from harness.measure.search import CapacitySearch
 from harness.measure.summary import Window, summarise
 from harness.models.trace import read_trace, trace_requests
 from harness.schema.record import Point
-from harness.schema.workload import Burst, ClosedLoop, MultiStream, Scenario, Server, Trace
+from harness.schema.workload import Burst, ClosedLoop, MultiStream, Server, Trace
 from harness.traffic import Spikes
 
 
@@ -57,7 +57,7 @@ class ScenarioRunner:
     @property
     def limit_s(self) -> float:
         """How long the measurement may take before the cell counts as hung."""
-        return self._profile.measure_limit_s(most_points(self._scenario, self._profile))
+        return self._profile.measure_limit_s(self._profile.points(self._scenario))
 
     def driver(self, inputs: Sequence[Request]) -> Driver:
         """Return a driver that sends `inputs` as the job's workload and target declare."""
@@ -113,7 +113,7 @@ class ScenarioRunner:
         rate = self._back_to_back_rate()
         self._note(f"back to back: {rate:.3g} requests/s")
         stop = StopRule(profile.least_s, profile.server_most_s, self._wanted())
-        search = CapacitySearch(profile.resolution, most_points(scenario, profile))
+        search = CapacitySearch(profile.resolution, profile.points(scenario))
         declared = iter(scenario.load)
         began = time.monotonic()
         number = 0
@@ -191,13 +191,6 @@ class ScenarioRunner:
         driver = Driver(self._session, self._inputs, self._clock, self._job.cell.seed)
         part = driver.closed(StopRule(profile.least_s / 2, profile.most_s, 4))
         return float(len(part.rows) / (part.columns()["ended_ns"].max() / 1e9))
-
-
-def most_points(scenario: Scenario, profile: Profile) -> int:
-    """Return how many operating points a scenario measures at most."""
-    if isinstance(scenario, Server | Burst):
-        return len(scenario.load) or profile.most_points
-    return 1
 
 
 def find_headline(points: Sequence[Point]) -> int | None:
