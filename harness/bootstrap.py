@@ -8,6 +8,7 @@ The circular block bootstrap (Politis and Romano 1992) draws whole blocks of nei
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,114 @@ def ratio_interval(
         n,
         length,
     )
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A figure of one run and what it is in each resample of the run's requests.
+
+    `drawn` is None, with a reason, where the sample supports no resampling.
+    """
+
+    value: float
+    drawn: Column | None
+    n: int
+    block: int
+    reason: str | None = None
+
+
+def resampled_rate(
+    numerators: Column, denominators: Column, resamples: int, seed: int
+) -> Resampled:
+    """Return sum(numerators) / sum(denominators), one pair per request in order, resampled."""
+    n = numerators.size
+    total = float(denominators.sum()) if n else 0.0
+    if total <= 0:
+        return Resampled(math.nan, None, n, 1, "not supported by n: no time between the answers")
+    value = float(numerators.sum()) / total
+    block = block_length(numerators - value * denominators) if n >= LEAST_SAMPLES else 1
+    if (reason := _too_few(n, block)) is not None:
+        return Resampled(value, None, n, block, reason)
+    block = max(block, math.ceil(n / MOST_BLOCKS))
+    rng = np.random.default_rng(seed)
+    tops, bottoms = _resampled(numerators, denominators, block, resamples, rng)
+    if bottoms.min() <= 0:
+        reason = "not supported by n: the denominators of whole resamples are zero"
+        return Resampled(value, None, n, block, reason)
+    return Resampled(value, tops / bottoms, n, block)
+
+
+def resampled_percentile(values: Column, percent: float, resamples: int, seed: int) -> Resampled:
+    """Return the percentile of `values`, in the order they were taken, resampled.
+
+    The order statistic is that of `statistics.percentile`; the block length is that of the
+    indicator "above the percentile".
+    """
+    n = values.size
+    if n == 0:
+        return Resampled(math.nan, None, 0, 1, "no sample")
+    at = min(int(n * percent / 100), n - 1)
+    value = float(np.partition(values, at)[at])
+    block = block_length((values > value).astype(np.float64)) if n >= LEAST_SAMPLES else 1
+    if (reason := _too_few(n, block)) is not None:
+        return Resampled(value, None, n, block, reason)
+    # Only values near the percentile can be it; of the others it counts how many lie below.
+    reach = 6 * math.sqrt(percent / 100 * (1 - percent / 100) * block / n)
+    ordered = np.sort(values)
+    least = ordered[max(math.floor(at - reach * n), 0)]
+    most = ordered[min(math.ceil(at + reach * n), n - 1)]
+    block = max(block, math.ceil(n / MOST_BLOCKS))
+    wrapped = np.concatenate((values, values[:block]))
+    is_near = (wrapped >= least) & (wrapped <= most)
+    near = wrapped[is_near]
+    near_before = np.concatenate(([0], np.cumsum(is_near)))
+    below_before = np.concatenate(([0], np.cumsum(wrapped < least)))
+    lengths = np.full(math.ceil(n / block), block)
+    lengths[-1] = n - block * (lengths.size - 1)
+    rng = np.random.default_rng(seed)
+    drawn = np.empty(resamples)
+    for i in range(resamples):
+        starts = rng.integers(n, size=lengths.size)
+        ends = starts + lengths
+        first, counts = near_before[starts], near_before[ends] - near_before[starts]
+        skipped = np.repeat(first - np.cumsum(counts) + counts, counts)
+        again = near[np.arange(skipped.size) + skipped]
+        rank = at - int((below_before[ends] - below_before[starts]).sum())
+        rank = min(max(rank, 0), again.size - 1)
+        again.partition(rank)
+        drawn[i] = again[rank]
+    return Resampled(value, drawn, n, block)
+
+
+def ratio_of_runs(new: Sequence[Resampled], base: Sequence[Resampled]) -> Interval:
+    """Return the ratio of the geometric means of two sides' runs, with its interval.
+
+    The sides are independent: the bounds are the quantiles of the ratios of the i-th resamples.
+    They hold the noise of requests within these runs and nothing of how other runs would differ.
+    All figures must be positive, and all runs resampled as often.
+    """
+    sides = [*new, *base]
+    n, block = sum(run.n for run in sides), max(run.block for run in sides)
+    means = [math.fsum(math.log(run.value) for run in side) / len(side) for side in (new, base)]
+    value = math.exp(means[0] - means[1])
+    reason = next((run.reason for run in sides if run.drawn is None), None)
+    if reason is not None:
+        return Interval(value, None, None, n, block, reason)
+    logs = [
+        np.mean([np.log(run.drawn) for run in side if run.drawn is not None], axis=0)
+        for side in (new, base)
+    ]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.exp(logs[0] - logs[1]), (tail, 1 - tail))
+    return Interval(value, min(float(low), value), max(float(high), value), n, block)
+
+
+def _too_few(n: int, block: int) -> str | None:
+    if n < LEAST_SAMPLES:
+        return f"not supported by n: {n} requests, {LEAST_SAMPLES} needed"
+    if n < LEAST_BLOCKS * block:
+        return f"not supported by n: {n / block:.1f} independent blocks, {LEAST_BLOCKS} needed"
+    return None
 
 
 def mean_interval(

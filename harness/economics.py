@@ -1,6 +1,6 @@
-"""What a target costs a year, what a unit of work costs, and where two prices meet.
+"""What a target costs, draws and emits a year, what a unit of work costs, where two prices meet.
 
-Pure functions of prices and demand; formulas and their sources: docs/mapper.md.
+Pure functions of prices, power and demand; formulas and their sources: docs/mapper.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness import units
 from harness.schema.brief import Economics
-from harness.schema.decision import CostLine
+from harness.schema.decision import CostLine, Interval
 from harness.schema.target import Price
 
 HOURS_PER_YEAR = 8760.0
@@ -20,10 +20,26 @@ SECONDS_PER_YEAR = HOURS_PER_YEAR * 3600
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """What one sale unit draws, in W before the facility's overhead, and how that is known."""
+    """What one sale unit draws, in W before the facility's overhead, and how that is known.
+
+    `watts` is the mean of the year, between `low` and `high` (both None: no interval is known).
+    `peak_watts` is what a colocation must provide for; None: as `watts`.
+    """
 
     watts: float
     basis: str
+    low: float | None = None
+    high: float | None = None
+    peak_watts: float | None = None
+    modelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoPower:
+    """Why the power of a unit is not known, and what would make it known."""
+
+    reason: str
+    remedy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,16 @@ class YearlyCost:
     def usd_per_year(self) -> float:
         """The sum of the lines that are known, in USD."""
         return math.fsum(line.usd_per_year or 0.0 for line in self.lines)
+
+    @property
+    def least_usd_per_year(self) -> float:
+        """The sum with every line at its lower bound."""
+        return math.fsum(_first(x.low_usd_per_year, x.usd_per_year) for x in self.lines)
+
+    @property
+    def most_usd_per_year(self) -> float:
+        """The sum with every line at its upper bound."""
+        return math.fsum(_first(x.high_usd_per_year, x.usd_per_year) for x in self.lines)
 
     @property
     def unknown(self) -> tuple[CostLine, ...]:
@@ -59,11 +85,11 @@ def capital_usd_per_year(
     return capital_recovery_factor(discount_rate, life_years) * purchase_usd * present_share
 
 
-def unit_cost(price: Price, economics: Economics, power: Power | None, reason: str) -> YearlyCost:
+def unit_cost(price: Price, economics: Economics, power: Power | NoPower) -> YearlyCost:
     """Return what one sale unit costs a year, without staff.
 
-    Rent covers everything. A purchase has capital, maintenance, colocation and energy; without
-    `power` the last two are unknown, for `reason`.
+    Rent covers everything. A purchase has capital, maintenance, colocation and energy; without a
+    power the last two are unknown.
     """
     if price.kind == "rent":
         assert price.usd_per_hour is not None
@@ -89,32 +115,37 @@ def unit_cost(price: Price, economics: Economics, power: Power | None, reason: s
         usd_per_year=price.maintenance_share_per_year * price.purchase_usd,
         basis=f"{units.percent(price.maintenance_share_per_year)} of the purchase a year",
     )
-    return YearlyCost(
-        (capital, maintenance, _colocation(price, power, reason), _energy(economics, power, reason))
-    )
+    return YearlyCost((capital, maintenance, _colocation(price, power), _energy(economics, power)))
 
 
-def _colocation(price: Price, power: Power | None, reason: str) -> CostLine:
+def _colocation(price: Price, power: Power | NoPower) -> CostLine:
     usd = price.colocation_usd_per_kw_month
     if usd == 0:
         return CostLine(name="colocation", usd_per_year=0.0, basis="the price names no colocation")
-    if power is None:
-        return CostLine(name="colocation", usd_per_year=None, basis=reason)
+    if isinstance(power, NoPower):
+        return CostLine(name="colocation", usd_per_year=None, basis=_cut(power.reason))
+    watts = power.watts if power.peak_watts is None else power.peak_watts
     return CostLine(
         name="colocation",
-        usd_per_year=usd * power.watts / 1000 * MONTHS_PER_YEAR,
-        basis=f"{units.usd(usd)} per kW and month; {power.basis}",
+        usd_per_year=usd * watts / 1000 * MONTHS_PER_YEAR,
+        basis=_cut(
+            f"{units.usd(usd)} per kW and month, {units.watts(watts)} a unit at the operating "
+            f"point; {power.basis}"
+        ),
     )
 
 
-def _energy(economics: Economics, power: Power | None, reason: str) -> CostLine:
-    if power is None:
-        return CostLine(name="energy", usd_per_year=None, basis=reason)
+def _energy(economics: Economics, power: Power | NoPower) -> CostLine:
+    if isinstance(power, NoPower):
+        return CostLine(name="energy", usd_per_year=None, basis=_cut(power.reason))
     pue, usd_per_kwh = economics.pue.value, economics.electricity_usd_per_kwh.value
+    cost = scaled(facility_kwh(power, 1, pue), usd_per_kwh)
     return CostLine(
         name="energy",
-        usd_per_year=power.watts / 1000 * pue * HOURS_PER_YEAR * usd_per_kwh,
-        basis=f"{units.usd(usd_per_kwh)} per kWh, PUE {units.number(pue)}; {power.basis}",
+        usd_per_year=cost.value,
+        basis=_cut(f"{units.usd(usd_per_kwh)} per kWh, PUE {units.number(pue)}; {power.basis}"),
+        low_usd_per_year=cost.low,
+        high_usd_per_year=cost.high,
     )
 
 
@@ -123,7 +154,13 @@ def fleet_cost(unit: YearlyCost, replicas: int, staff_usd_per_year: float) -> Ye
     lines = [
         line
         if line.usd_per_year is None
-        else line.model_copy(update={"usd_per_year": replicas * line.usd_per_year})
+        else line.model_copy(
+            update={
+                "usd_per_year": replicas * line.usd_per_year,
+                "low_usd_per_year": _times(line.low_usd_per_year, replicas),
+                "high_usd_per_year": _times(line.high_usd_per_year, replicas),
+            }
+        )
         for line in unit.lines
     ]
     if staff_usd_per_year:
@@ -145,3 +182,41 @@ def usd_per_unit(usd_per_year: float, amount_per_year: float, unit_size: float) 
 def break_even_units(usd_per_year: float, usd_per_unit: float) -> float:
     """Return the units a year above which a fixed yearly cost is below paying per unit."""
     return usd_per_year / usd_per_unit
+
+
+def it_kwh(power: Power, replicas: int) -> Interval:
+    """Return what the machines of a fleet draw in a year: replicas x kW x 8,760 h."""
+    factor = replicas * HOURS_PER_YEAR / 1000
+    return scaled(Interval(value=power.watts, low=power.low, high=power.high), factor)
+
+
+def facility_kwh(power: Power, replicas: int, pue: float) -> Interval:
+    """Return what the facility draws for a fleet in a year: IT kWh x PUE."""
+    return scaled(it_kwh(power, replicas), pue)
+
+
+def embodied_kg_per_year(kg: float, replicas: int, life_years: float) -> float:
+    """Return the share of a year in what making a fleet emitted, spread evenly over its life."""
+    return replicas * kg / life_years
+
+
+def scaled(figure: Interval, factor: float) -> Interval:
+    """Return `figure` and its bounds times `factor` (at least 0)."""
+    return Interval(
+        value=figure.value * factor,
+        low=_times(figure.low, factor),
+        high=_times(figure.high, factor),
+    )
+
+
+def _first(bound: float | None, value: float | None) -> float:
+    return bound if bound is not None else value or 0.0
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _cut(text: str) -> str:
+    """Return `text` at a length that a document takes."""
+    return text if len(text) <= 2000 else f"{text[:1999]}…"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import plugins
+from harness.data_files import digests
 from harness.errors import HarnessError
 from harness.hardware import Detected
 from harness.measure.profile import PROFILES
@@ -55,7 +56,15 @@ def make_plan(
     reasons = {target.name: missing(target, machine) for target in targets}
     return [
         Planned(
-            cell=make_cell(workload, target, scenario, profile=profile, seed=seed, repeat=repeat),
+            cell=make_cell(
+                workload,
+                target,
+                scenario,
+                profile=profile,
+                seed=seed,
+                repeat=repeat,
+                files=digests(workload, scenario, data),
+            ),
             workload=workload,
             target=target,
             data=data,
@@ -78,8 +87,12 @@ def make_cell(
     profile: ProfileName,
     seed: int,
     repeat: int = 0,
+    files: Mapping[str, str] | None = None,
 ) -> Cell:
-    """Return the identity of a cell; its `id` is the hash of everything else in it."""
+    """Return the identity of a cell; its `id` is the hash of everything else in it.
+
+    `files`: the sha256 of each file that the workload names.
+    """
     identity = {
         "workload": workload.name,
         "workload_version": workload.version,
@@ -90,6 +103,7 @@ def make_cell(
         "profile": profile,
         "seed": seed,
         "repeat": repeat,
+        "files": dict(files or {}),
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return Cell.model_validate({"id": hashlib.sha256(text.encode()).hexdigest()[:16], **identity})

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.distributions import student_quantile
+from harness.distributions import incomplete_beta, student_quantile
 from harness.schema.record import Histogram, Metric, SloCheck
 from harness.schema.workload import SloLimit
 
 CONFIDENCE = 0.95
 HISTOGRAM_GROWTH = 1.01
+Z975 = 1.959963984540054
+"""The normal quantile of 97.5 %."""
+LEAST_BEYOND = 50
+"""Values above a level from which their own clusters can be seen."""
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
 Samples = NDArray[np.float64]
@@ -47,24 +52,100 @@ def interval_ranks(n: int, q: float, confidence: float = CONFIDENCE) -> tuple[in
     return lower, upper if upper <= n else None
 
 
+@lru_cache(maxsize=512)
+def interval_positions(
+    n_eff: float, q: float, confidence: float = CONFIDENCE
+) -> tuple[float | None, float | None]:
+    """Return where in a sorted sample, as shares of it, the bounds of its q-quantile lie.
+
+    The fractional ranks r of `n_eff` independent samples (need not be whole) with
+    I_q(r, n_eff + 1 - r) = (1 + confidence) / 2 and (1 - confidence) / 2, each over n_eff + 1: the
+    r-th order statistic of uniform samples is Beta(r, n_eff + 1 - r) distributed (Stigler 1977;
+    Hutson 1999, Calculating nonparametric confidence intervals for quantiles using fractional order
+    statistics). Whole ranks would hold the quantile more often than `confidence`. None where even
+    the least or the largest value is no bound.
+    """
+    tail = (1 - confidence) / 2
+
+    def position(chance: float) -> float:
+        low, high = 1.0, n_eff
+        while high - low > 1e-6 * n_eff:
+            middle = (low + high) / 2
+            if incomplete_beta(middle, n_eff + 1 - middle, q) > chance:
+                low = middle
+            else:
+                high = middle
+        return (low + high) / 2 / (n_eff + 1)
+
+    lower = position(1 - tail) if 1 - (1 - q) ** n_eff >= 1 - tail else None
+    upper = position(tail) if q**n_eff <= tail else None
+    return lower, upper
+
+
 def effective_sample_size(values: NDArray[np.float64]) -> float:
     """Return n / (1 + 2 sum rho_k): how many independent samples `values` are worth.
 
     The sum runs over Geyer's initial positive sequence (Geyer 1992, Practical Markov Chain Monte
     Carlo): pairs of autocorrelations are added while their sum stays positive. At most n.
     """
+    total, _ = _correlation(values, 0.0)
+    return values.size / (1 + 2 * total)
+
+
+def percentile_sample_size(values: Samples, ordered: Samples, q: float) -> float:
+    """Return how many independent samples `values` are surely worth for their q-quantile.
+
+    That of the indicator "above the quantile", as `sure_sample_size` has it. Fewer than
+    `LEAST_BEYOND` values above the quantile cannot show that they come in clusters: then the level
+    that so many lie above counts as well, and the lesser of the two sizes is returned.
+    """
+    n = values.size
+    at = min(int(n * q), n - 1)
+    levels = {at, min(at, max(n - 1 - LEAST_BEYOND, n // 2))}
+    return min(sure_sample_size(values > ordered[level]) for level in levels)
+
+
+def sure_sample_size(above: NDArray[np.bool_]) -> float:
+    """Return how many independent values the indicator `above` is surely worth.
+
+    The effective sample size, but n where the first pair of autocorrelations is within its standard
+    error for independent values, sqrt(2 / n): summing noise until it turns negative would take
+    every second independent sample for a correlated one. Beyond, the size m is itself uncertain,
+    and is multiplied by (z / t)^2: the normal quantile over Student's. Its
+    degrees of freedom are n / (2 lags + 1), from the variance of a summed autocorrelation (Wolff
+    2004, Monte Carlo errors with less errors, eq. 42), and m min(s, 1 - s) with s the share above,
+    the independent values on the rarer side; the inverses of the two are added.
+    """
+    n = above.size
+    total, lags = _correlation(above.astype(np.float64), math.sqrt(2 / n))
+    size = n / (1 + 2 * total)
+    if not lags:
+        return size
+    share = float(above.mean())
+    freedom = 1 / ((2 * lags + 1) / n + 1 / (size * min(share, 1 - share)))
+    return size * (Z975 / student_quantile((1 + CONFIDENCE) / 2, max(freedom, 1.0))) ** 2
+
+
+def _correlation(values: NDArray[np.float64], noise: float) -> tuple[float, int]:
+    """Return the sum of the autocorrelations of `values`, at least 0, and over how many lags.
+
+    Pairs (rho_1 + rho_2, rho_3 + rho_4, ...) are added while they are positive; none if the first
+    does not exceed `noise`.
+    """
     n = values.size
     centred = values - values.mean() if n else values
     variance = float(np.dot(centred, centred)) / n if n else 0.0
     if n < 4 or variance == 0.0:
-        return float(n)
+        return 0.0, 0
     length = 1 << (2 * n - 1).bit_length()
     spectrum = np.fft.rfft(centred, length)
     rho = np.fft.irfft(spectrum * np.conj(spectrum), length)[:n] / (n * variance)
     pairs = rho[1 : n - 1 - (n % 2) : 2] + rho[2 : n - (n % 2) : 2]
     ends = np.nonzero(pairs <= 0)[0]
-    total = float(pairs[: ends[0] if ends.size else pairs.size].sum())
-    return float(min(n, n / (1 + 2 * total)))
+    count = int(ends[0]) if ends.size else pairs.size
+    if count == 0 or pairs[0] <= noise:
+        return 0.0, 0
+    return float(pairs[:count].sum()), 2 * count
 
 
 def percentile(
@@ -73,9 +154,10 @@ def percentile(
     """Return the `percent`-th percentile of `values` (in the order they were taken) as a metric.
 
     The value is the order statistic of rank floor(n q) + 1, without interpolation (as MLPerf's
-    LoadGen). The interval uses the effective sample size of the indicator "above the percentile",
-    so that correlated samples widen it. Where the sample supports no finite upper bound the metric
-    has no value: a percentile beyond the sample is a guess.
+    LoadGen). The interval's bounds are interpolated between the order statistics about
+    `interval_positions` of the effective sample size, so that correlated samples widen it. Where
+    the sample supports no finite upper bound the metric has no value: a percentile beyond the
+    sample is a guess.
     """
     n = values.size
     method = "order statistics, effective sample size"
@@ -84,11 +166,9 @@ def percentile(
     q = percent / 100
     ordered = np.sort(values)
     value = float(ordered[min(int(n * q), n - 1)])
-    n_eff = effective_sample_size((values > value).astype(np.float64))
-    size = max(1, math.floor(n_eff))
-    lower, upper = interval_ranks(size, q, confidence)
-    if upper is None:
-        needed = minimum_samples(q, confidence)
+    n_eff = percentile_sample_size(values, ordered, q)
+    needed = minimum_samples(q, confidence)
+    if math.floor(n_eff) < needed:
         return Metric(
             unit=unit,
             better="lower",
@@ -96,20 +176,34 @@ def percentile(
             n=n,
             n_eff=n_eff,
             method=method,
-            reason=f"not supported by n: {n_eff:.0f} independent samples, {needed} needed",
+            reason=f"not supported by n: {math.floor(n_eff)} independent samples, {needed} needed",
         )
-    low = None if lower == 0 else float(ordered[max(math.floor(lower / size * n), 1) - 1])
-    high = float(ordered[min(math.ceil(upper / size * n), n) - 1])
+    lower, upper = interval_positions(n_eff, q, confidence)
+    # A run that met few slow stretches looks faster and less correlated than it is: what lies above
+    # the upper bound tells better, where enough does.
+    bound = min(_at(ordered, upper or 1.0), float(ordered[max(n - 1 - LEAST_BEYOND, 0)]))
+    cautious = min(n_eff, sure_sample_size(values > max(bound, value)))
+    _, upper = interval_positions(max(cautious, float(needed)), q, confidence)
     return Metric(
         unit=unit,
         better="lower",
         value=value,
-        low=None if low is None else min(low, value),
-        high=max(high, value),
+        low=None if lower is None else min(_at(ordered, lower), value),
+        high=max(_at(ordered, upper or 1.0), value),
         n=n,
         n_eff=n_eff,
         method=method,
     )
+
+
+def _at(ordered: Samples, position: float) -> float:
+    """Return the value at `position` x (n + 1), between the two nearest order statistics."""
+    rank = min(max(position * (ordered.size + 1), 1.0), float(ordered.size))
+    below = math.floor(rank)
+    value = float(ordered[below - 1])
+    if below == rank:
+        return value
+    return value + (rank - below) * (float(ordered[below]) - value)
 
 
 def minimum_samples(q: float, confidence: float = CONFIDENCE) -> int:
@@ -124,10 +218,9 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a proportion (Wilson 1927)."""
     if n == 0:
         return 0.0, 1.0
-    z = 1.959963984540054
     share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    centre = (share + Z975**2 / (2 * n)) / (1 + Z975**2 / n)
+    half = Z975 / (1 + Z975**2 / n) * math.sqrt(share * (1 - share) / n + Z975**2 / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -216,7 +309,9 @@ def histogram(values_s: Samples, growth: float = HISTOGRAM_GROWTH) -> Histogram:
     )
 
 
-def check_slo(limit: SloLimit, values_s: Samples, failed: int) -> SloCheck:
+def check_slo(
+    limit: SloLimit, values_s: Samples, failed: int, confidence: float = CONFIDENCE
+) -> SloCheck:
     """Hold a promise against the samples; each failed request counts as a miss of every limit.
 
     The state compares the percentile with its upper bound: met if even that is within the limit,
@@ -235,7 +330,7 @@ def check_slo(limit: SloLimit, values_s: Samples, failed: int) -> SloCheck:
     value = float(ordered[min(int(n * q), n - 1)])
     n_eff = effective_sample_size((all_values > limit.limit_s).astype(np.float64))
     size = max(1, math.floor(n_eff))
-    _, upper = interval_ranks(size, q)
+    _, upper = interval_ranks(size, q, confidence)
     high = math.inf if upper is None else float(ordered[min(math.ceil(upper / size * n), n) - 1])
     high = max(high, value)
     state = "missed" if value > limit.limit_s else "met" if high <= limit.limit_s else "unproven"

@@ -15,18 +15,20 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from harness.errors import StoreError
+from harness.files import move_whole, sha256_of, write_whole
 from harness.schema import Record
 from harness.schema.record import Ulid
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 INDEX_VERSION = 1
+NO_SPACE = "free some disk space or name another folder with --results"
 COLUMNS = "id, path, sha256, run, cell, workload, target, scenario, status, verdict, started_at"
 
 
@@ -44,22 +46,17 @@ def ulid_time(ulid: Ulid) -> datetime:
     return datetime.fromtimestamp((number >> 80) / 1e3, UTC)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record with its folder and the sha256 of its `record.json`."""
+    """A record with its folder and the sha256 of its `record.json`.
+
+    `imports` are the ids of the power imports whose readings were added to the record's points.
+    """
 
     record: Record
     folder: Path
     sha256: str
+    imports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +96,13 @@ class Draft:
             raise StoreError(f"{self.folder}: the record's list of files is not what is there")
         final = folder_of(self._root, record.id)
         text = json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
-        path = self.folder / "record.json"
-        try:
-            path.write_text(text, encoding="utf-8")
-            for each in self.folder.iterdir():
-                _sync(each)
-            _sync(self.folder)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            self.folder.rename(final)
-            _sync(final.parent)
-        except OSError as error:
-            raise StoreError(
-                f"cannot write the record to {final}: {error.strerror or error}",
-                hint="free some disk space or name another folder with --results",
-            ) from error
+        write_whole(self.folder / "record.json", text, hint=NO_SPACE)
+        move_whole(self.folder, final, hint=NO_SPACE)
         return Stored(record, final, hashlib.sha256(text.encode()).hexdigest())
 
     def discard(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def folder_of(root: Path, ulid: Ulid) -> Path:
@@ -182,12 +159,21 @@ class Store:
         return Stored(record, folder, hashlib.sha256(data).hexdigest())
 
     def records(self) -> Iterator[Stored]:
-        """Yield every readable record, oldest first; the others are named in `problems`."""
+        """Yield every readable record, oldest first; the others are named in `problems`.
+
+        What wall logs said of a record (`harness import power`) is added to its points.
+        """
+        from harness.measure.power_import import joined, read_imports
+
+        imports = read_imports(self.root, self.problems.append)
         for folder in self.folders():
             try:
-                yield self.read(folder)
+                stored = self.read(folder)
             except StoreError as error:
                 self.problems.append(error.message)
+                continue
+            record, used = joined(stored.record, stored.sha256, imports)
+            yield replace(stored, record=record, imports=used)
 
     def sweep(self) -> list[Path]:
         """Remove and return the folders that a killed run left unfinished. Call it under `lock`."""

@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 from harness.economics import (
     SECONDS_PER_YEAR,
+    NoPower,
     Power,
     break_even_units,
     capital_recovery_factor,
     capital_usd_per_year,
+    embodied_kg_per_year,
+    facility_kwh,
     fleet_cost,
+    it_kwh,
     unit_cost,
     usd_per_unit,
 )
@@ -56,7 +60,7 @@ def make_rent(usd_per_hour=2.0):
 
 
 def test_a_node_of_eight_costs_what_was_worked_out_by_hand():
-    node = unit_cost(make_purchase(), make_economics(), Power(6200.0, "metered"), "")
+    node = unit_cost(make_purchase(), make_economics(), Power(6200.0, "metered"))
     year = fleet_cost(node, 1, 0.15 * 160_000)
 
     assert round(year.usd_per_year) == 150_465
@@ -68,7 +72,7 @@ def test_a_node_of_eight_costs_what_was_worked_out_by_hand():
 
 
 def test_the_lines_of_the_node_are_each_right():
-    node = unit_cost(make_purchase(), make_economics(), Power(6200.0, "metered"), "")
+    node = unit_cost(make_purchase(), make_economics(), Power(6200.0, "metered"))
     lines = {line.name: line.usd_per_year for line in node.lines}
 
     assert lines["capital"] == pytest.approx(90_632.11, abs=0.01)
@@ -103,7 +107,7 @@ def test_payments_and_residual_are_worth_the_purchase_today(rate, years, residua
 
 
 def test_unknown_power_is_no_figure_and_not_zero():
-    node = unit_cost(make_purchase(), make_economics(), None, "no meter")
+    node = unit_cost(make_purchase(), make_economics(), NoPower("no meter"))
 
     unknown = {line.name: line for line in node.unknown}
     assert set(unknown) == {"colocation", "energy"}
@@ -114,13 +118,13 @@ def test_unknown_power_is_no_figure_and_not_zero():
 
 def test_colocation_that_costs_nothing_needs_no_power():
     price = make_purchase(colocation_usd_per_kw_month=0.0)
-    node = unit_cost(price, make_economics(), None, "no meter")
+    node = unit_cost(price, make_economics(), NoPower("no meter"))
 
     assert [line.name for line in node.unknown] == ["energy"]
 
 
 def test_rent_is_hours_and_holds_its_energy():
-    rented = unit_cost(make_rent(2.0), make_economics(), None, "no meter")
+    rented = unit_cost(make_rent(2.0), make_economics(), NoPower("no meter"))
 
     assert rented.usd_per_year == 2.0 * 8760
     assert rented.unknown == ()
@@ -128,7 +132,7 @@ def test_rent_is_hours_and_holds_its_energy():
 
 
 def test_a_fleet_multiplies_the_units_but_not_the_staff():
-    fleet = fleet_cost(unit_cost(make_rent(2.0), make_economics(), None, ""), 3, 5000.0)
+    fleet = fleet_cost(unit_cost(make_rent(2.0), make_economics(), NoPower("no meter")), 3, 5000.0)
 
     assert [(line.name, line.usd_per_year) for line in fleet.lines] == [
         ("rent", 3 * 2.0 * 8760),
@@ -137,6 +141,42 @@ def test_a_fleet_multiplies_the_units_but_not_the_staff():
 
 
 def test_a_fleet_leaves_unknown_lines_unknown():
-    node = unit_cost(make_purchase(), make_economics(), None, "no meter")
+    node = unit_cost(make_purchase(), make_economics(), NoPower("no meter"))
 
     assert {line.name for line in fleet_cost(node, 3, 0.0).unknown} == {"colocation", "energy"}
+
+
+def test_a_year_of_a_fleet_in_kilowatt_hours_worked_out_by_hand():
+    power = Power(500.0, "metered", low=450.0, high=550.0)
+
+    it = it_kwh(power, 3)
+    assert it.value == pytest.approx(3 * 0.5 * 8760)
+    assert (it.low, it.high) == (pytest.approx(3 * 0.45 * 8760), pytest.approx(3 * 0.55 * 8760))
+    facility = facility_kwh(power, 3, 1.3)
+    assert facility.value == pytest.approx(17_082.0)
+    assert facility.high == pytest.approx(17_082.0 * 1.1)
+
+
+def test_a_power_without_bounds_gives_kilowatt_hours_without_bounds():
+    assert (it_kwh(Power(1.0, "told"), 1).low, it_kwh(Power(1.0, "told"), 1).high) == (None, None)
+
+
+def test_what_making_the_units_emitted_is_spread_over_their_life():
+    assert embodied_kg_per_year(1200.0, 2, 4.0) == 600.0
+
+
+def test_the_doubt_of_the_power_is_in_the_bounds_of_the_cost():
+    node = unit_cost(make_purchase(), make_economics(), Power(1000.0, "metered", 900.0, 1200.0))
+    fleet = fleet_cost(node, 2, 0.0)
+
+    energy = 2 * 1.3 * 8760 * 0.12
+    assert fleet.usd_per_year - fleet.least_usd_per_year == pytest.approx(0.1 * energy)
+    assert fleet.most_usd_per_year - fleet.usd_per_year == pytest.approx(0.2 * energy)
+
+
+def test_colocation_is_paid_for_the_peak_and_energy_for_the_mean():
+    power = Power(1000.0, "metered", peak_watts=2000.0)
+    lines = {x.name: x for x in unit_cost(make_purchase(), make_economics(), power).lines}
+
+    assert lines["colocation"].usd_per_year == pytest.approx(2.0 * 150 * 12)
+    assert lines["energy"].usd_per_year == pytest.approx(1.0 * 1.3 * 8760 * 0.12)

@@ -165,10 +165,10 @@ def test_a_full_disk_is_told_with_its_path(tmp_path: Path, monkeypatch) -> None:
     store = Store(tmp_path)
     draft = store.draft()
 
-    def refuse(self, *args, **kwargs):
+    def refuse(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(StoreError, match="No space left on device") as caught:
         draft.commit(make_record(id=draft.id, files={}))
     assert draft.id in str(caught.value)

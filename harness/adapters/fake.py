@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import itertools
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import ClassVar, NoReturn
 
 import numpy as np
@@ -44,13 +47,17 @@ FAULTS = (
     "segfault",
     "abort",
     "exit",
+    "exit_0",
     "sigkill",
     "hang",
     "hang_ignoring_sigterm",
+    "hang_closing_output",
     "spin",
     "memory",
     "flood",
     "grandchild",
+    "grandchild_setsid",
+    "junk",
     "nan",
 )
 """How a session can go wrong: the values of the option `fault`."""
@@ -190,8 +197,10 @@ class FakeSession:
             _fill_memory(float(self._options["memory_gb"]))
         elif fault == "flood":
             _flood(int(self._options["flood_mb"]))
-        elif fault == "grandchild":
-            _leave_a_process()
+        elif fault in ("grandchild", "grandchild_setsid"):
+            _leave_a_process(own_session=fault == "grandchild_setsid")
+        elif fault == "junk":
+            _write_junk()
         elif fault in DEATHS:
             DEATHS[fault]()
         return fault == "nan"
@@ -289,18 +298,27 @@ def _hang_ignoring_sigterm() -> NoReturn:
     _hang()
 
 
-def _spin() -> NoReturn:
-    while True:
-        pass
+def _hang_closing_output() -> NoReturn:
+    # Whoever waits for the end of the output must not take this for the end of the process.
+    for descriptor in (1, 2):
+        os.close(descriptor)
+    _hang()
+
+
+def _spin() -> None:
+    # One call that never returns: no other thread, and no signal handler, gets the interpreter.
+    sum(itertools.repeat(0))
 
 
 DEATHS: dict[str, Callable[[], object]] = {
     "segfault": _segfault,
     "abort": os.abort,
     "exit": lambda: os._exit(7),
+    "exit_0": lambda: os._exit(0),
     "sigkill": _kill,
     "hang": _hang,
     "hang_ignoring_sigterm": _hang_ignoring_sigterm,
+    "hang_closing_output": _hang_closing_output,
     "spin": _spin,
 }
 """The faults that a process does not come back from."""
@@ -324,13 +342,22 @@ def _flood(megabytes: int) -> None:
             os.write(1, block)
 
 
-def _leave_a_process() -> None:
-    """Start a process in a session of its own, which outlives this one unless it is cleaned up."""
+def _write_junk() -> None:
+    """Write what is no JSON to every pipe but the standard ones that this process may write to."""
+    for descriptor in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        # The one that listed the folder is closed by now, and others can only be read.
+        with contextlib.suppress(OSError):
+            if descriptor > 2 and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                os.write(descriptor, b"{\n[[[\n\xff\x00 no JSON\n")
+
+
+def _leave_a_process(*, own_session: bool) -> None:
+    """Start a process, perhaps in its own session; it outlives this one unless it is killed."""
     command = f"import time; time.sleep({GRANDCHILD_LIVES_S})"
     _LEFT.append(
         subprocess.Popen(
             [sys.executable, "-S", "-c", command],
-            start_new_session=True,
+            start_new_session=own_session,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

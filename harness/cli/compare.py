@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,14 @@ from harness.errors import SpecError
 
 if TYPE_CHECKING:
     from harness.compare import Compared, ComparedCell, Comparison, Side
+    from harness.compare.within import Rows
     from harness.schema import Record
+    from harness.store import Store
 
+WITHIN_WARNING = (
+    "within-run noise: 95 % interval of the change from the requests of these runs alone; "
+    "other runs may differ by more"
+)
 MOST_PERCENT = 10.0
 """The ratio from which on a change is written as a factor."""
 
@@ -74,9 +81,15 @@ def command(
     """
     from harness.compare import compare
 
-    sides = _sides(base, new, results)
+    folders: dict[str, Path] = {}
+    sides = _sides(base, new, results, folders)
     answer = compare(
-        *sides, workload=workload, scenario=scenario, metrics=metrics, threshold=threshold
+        *sides,
+        workload=workload,
+        scenario=scenario,
+        metrics=metrics,
+        threshold=threshold,
+        samples_of=lambda record: _samples(folders.get(record.id)),
     )
     if not answer.cells:
         reasons = "; ".join(f"{r.workload}/{r.scenario}: {r.reason}" for r in answer.refused)
@@ -91,7 +104,17 @@ def command(
         sys.exit(1)
 
 
-def _sides(base: str, new: str, results: Path) -> tuple[Side, Side]:
+@functools.lru_cache(maxsize=16)
+def _samples(folder: Path | None) -> Rows | None:
+    """Return the samples that the record in `folder` kept; None if it kept none."""
+    from harness.measure.samples import read_parquet
+
+    path = None if folder is None else folder / "samples.parquet"
+    return read_parquet(path) if path is not None and path.is_file() else None
+
+
+def _sides(base: str, new: str, results: Path, folders: dict[str, Path]) -> tuple[Side, Side]:
+    """Return what the names stand for, and write into `folders` where each record lies."""
     from harness.compare import find_side
     from harness.store import Store
 
@@ -100,26 +123,34 @@ def _sides(base: str, new: str, results: Path) -> tuple[Side, Side]:
     for name in (base, new):
         path = Path(name)
         if (path / "record.json").is_file() or (path / "runs").is_dir():
-            sides.append(_folder(name, path))
+            sides.append(_folder(name, path, folders))
             continue
         if stored is None:
             store = Store(results)
-            stored = [each.record for each in store.records()]
+            stored = _read(store, folders)
             for problem in store.problems:
                 echo(f"warning: {problem}", err=True)
         sides.append(find_side(name, stored))
     return sides[0], sides[1]
 
 
-def _folder(name: str, path: Path) -> Side:
+def _read(store: Store, folders: dict[str, Path]) -> list[Record]:
+    found = list(store.records())
+    folders.update((each.record.id, each.folder) for each in found)
+    return [each.record for each in found]
+
+
+def _folder(name: str, path: Path, folders: dict[str, Path]) -> Side:
     """Return the record in `path`, or all records of the results folder that it is."""
     from harness.compare import Side
     from harness.store import Store
 
     if (path / "record.json").is_file():
-        return Side(name, (Store(path).read(path.resolve()).record,))
+        one = Store(path).read(path.resolve())
+        folders[one.record.id] = one.folder
+        return Side(name, (one.record,))
     store = Store(path)
-    records = tuple(each.record for each in store.records())
+    records = tuple(_read(store, folders))
     for problem in store.problems:
         echo(f"warning: {problem}", err=True)
     if not records:
@@ -160,8 +191,12 @@ def _cell(cell: ComparedCell) -> list[str]:
     ]
     if cell.metrics:
         header = ["metric", "base", "new", "change (95 % interval)", "p", "verdict"]
-        rows = table([_row(each) for each in cell.metrics], header=header)
-        lines += [f"  {line}" for line in rows.splitlines()]
+        rows = [_row(each) for each in cell.metrics]
+        if any(each.within is not None for each in cell.metrics):
+            header.append("within-run noise")
+            rows = [[*row, _within(each)] for row, each in zip(rows, cell.metrics, strict=True)]
+            lines.append(f"  {WITHIN_WARNING}")
+        lines += [f"  {line.rstrip()}" for line in table(rows, header=header).splitlines()]
     lines += [f"  {each.metric}: not compared: {each.reason}" for each in cell.missing]
     lines += [f"  lost: {text}" for text in cell.lost]
     lines += [f"  note: {text}" for text in cell.notes]
@@ -187,6 +222,17 @@ def _row(each: Compared) -> list[str]:
         p,
         each.outcome,
     ]
+
+
+def _within(each: Compared) -> str:
+    """Return the change's interval within the runs, or why there is none."""
+    within = each.within
+    if within is None:
+        return ""
+    if within.low is None or within.high is None:
+        return within.reason or ""
+    as_factor = max(within.value, within.high) >= MOST_PERCENT
+    return f"{_change(within.low, as_factor)} to {_change(within.high, as_factor)}"
 
 
 def _p_text(p: float) -> str:

@@ -130,7 +130,8 @@ def _hardware(facts: dict[str, Detected]) -> Iterator[Check]:
         if name == "cpu_governor":
             continue
         if fact.value is None:
-            yield Check("hardware", name, "note", f"not known: {fact.reason}")
+            state = "not known" if fact.applicable else "not applicable"
+            yield Check("hardware", name, "note", f"{state}: {fact.reason}")
         else:
             yield Check("hardware", name, "ok", _fact(name, fact.value))
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calibrate": ("harness.cli.calibrate:command", "Measure the harness itself on this machine."),
     "plan": ("harness.cli.plan:command", "Show what would run, and why the rest would not."),
     "run": ("harness.cli.run:command", "Measure workloads on targets."),
+    "import": ("harness.cli.imports:command", "Join a wall meter's log to the records of a run."),
     "compare": ("harness.cli.compare:command", "Say what differs between two targets or runs."),
     "map": ("harness.cli.map:command", "Answer a brief: the target to buy for each workload."),
     "report": ("harness.cli.report:command", "Write the answer to a brief as one HTML file."),

@@ -12,12 +12,22 @@ import click
 from harness import units
 from harness.cli.options import catalog_option, json_option, results_option
 from harness.cli.output import echo, echo_json, table
-from harness.errors import SpecError, StoreError
+from harness.errors import SpecError
+from harness.files import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.catalog import Catalog
     from harness.schema import Target
-    from harness.schema.decision import Decision, Interval, Option, Rejection, WorkloadDecision
+    from harness.schema.decision import (
+        Decision,
+        EnergyLine,
+        Interval,
+        Option,
+        Rejection,
+        WorkloadDecision,
+    )
 
 
 @click.command("map")
@@ -66,6 +76,7 @@ def answer(brief_name: str, results: Path, catalog: Path | None) -> Decision:
     names, and the brief itself, must be readable: SpecError.
     """
     from harness.catalog import Catalog
+    from harness.execute.ledger import skipped
     from harness.mapper import decide
     from harness.store import Store
 
@@ -79,7 +90,14 @@ def answer(brief_name: str, results: Path, catalog: Path | None) -> Decision:
         targets, problems = _targets(found)
     store = Store(results)
     records = list(store.records())
-    return decide(brief, workloads, targets, records, problems=[*problems, *store.problems])
+    return decide(
+        brief,
+        workloads,
+        targets,
+        records,
+        problems=[*problems, *store.problems],
+        skipped=skipped(results),
+    )
 
 
 def _targets(catalog: Catalog) -> tuple[list[Target], list[str]]:
@@ -95,11 +113,7 @@ def _targets(catalog: Catalog) -> tuple[list[Target], list[str]]:
 
 def _write(decision: Decision, path: Path) -> None:
     text = json.dumps(decision.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    write_whole(path, text)
 
 
 def _text(answer: WorkloadDecision) -> list[str]:
@@ -123,6 +137,9 @@ def _text(answer: WorkloadDecision) -> list[str]:
         ]
         rows = [_row(place, option) for place, option in enumerate(answer.options)]
         lines += ["", *_indented(table(rows, header=header))]
+        lines += [f"  {line}" for line in _unmeasured(answer.options)]
+        if year := _footprint(answer.options):
+            lines += ["", *_indented(year)]
     ruled_out = [
         [outcome.target, rejection.rule, _with_remedy(rejection)]
         for outcome in answer.outcomes
@@ -133,6 +150,52 @@ def _text(answer: WorkloadDecision) -> list[str]:
         header = ["ruled out", "rule", "why, and what may change it"]
         lines += ["", *_indented(table(ruled_out, header=header))]
     return lines
+
+
+def _unmeasured(options: Sequence[Option]) -> list[str]:
+    """Return why energy was not measured and what would enable it, the targets of a reason in one.
+
+    No option is ranked by its energy, measured or not.
+    """
+    targets: dict[tuple[str, str | None], list[str]] = {}
+    for option in options:
+        if option.energy_j_per_request is None:
+            why = option.energy_reason or "no reason given", option.energy_remedy
+            targets.setdefault(why, []).append(option.target)
+    return [
+        f"energy {units.NOT_MEASURED} on {', '.join(names)}: {reason}"
+        f"{f' -> {remedy}' if remedy else ''}"
+        for (reason, remedy), names in targets.items()
+    ]
+
+
+def _footprint(options: Sequence[Option]) -> str:
+    """Return a year of each fleet, its energy, electricity and carbon apart; empty: none is known.
+
+    Below stands why a facility's energy is not known.
+    """
+    header = ["a year of the fleet", "facility energy", "electricity", "emitted", "making it"]
+    names = ("facility_energy", "electricity", "carbon", "embodied_carbon")
+    rows, unknown = [], []
+    for option in options:
+        lines: dict[str, EnergyLine] = {line.name: line for line in option.energy_lines}
+        rows.append([option.target, *(_line(lines.get(name)) for name in names)])
+        facility = lines.get("facility_energy")
+        if facility is not None and facility.figure is None:
+            remedy = f" -> {facility.remedy}" if facility.remedy else ""
+            unknown.append(f"facility energy of {option.target} {facility.basis}{remedy}")
+    if all(line.figure is None for option in options for line in option.energy_lines):
+        return ""
+    return "\n".join([table(rows, header=header), *unknown])
+
+
+def _line(line: EnergyLine | None) -> str:
+    if line is None or line.figure is None:
+        in_rent = line is not None and line.name == "electricity" and line.remedy is None
+        return "in the rent" if in_rent else "not known"
+    figure = line.figure
+    text = units.interval(figure.value, figure.low, figure.high, line.unit)
+    return f"{text} modelled" if line.modelled else text
 
 
 def _with_remedy(rejection: Rejection) -> str:

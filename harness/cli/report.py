@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ import click
 
 from harness.cli.options import catalog_option, results_option
 from harness.cli.output import echo
-from harness.errors import SpecError, StoreError
+from harness.errors import SpecError
+from harness.files import write_whole
 
 if TYPE_CHECKING:
     from harness.schema import Decision
@@ -51,7 +51,7 @@ def command(question: str, results: Path, catalog: Path | None, output: Path | N
         click.echo(page.encode(), nl=False)
         return
     path = output or Path("reports") / f"{decision.brief.name}.html"
-    _write(page, path)
+    write_whole(path, page, hint="name another file with -o")
     for warning in decision.warnings:
         echo(f"warning: {warning}", err=True)
     echo(f"report in {path}; next: open it in a browser, print it, or send it: it is one file")
@@ -73,21 +73,4 @@ def read_decision(path: Path) -> Decision:
         raise SpecError(
             f"{path}: not a decision: {f'{place}: ' if place else ''}{first['msg']}",
             hint="make one with: harness map BRIEF -o FILE",
-        ) from error
-
-
-def _write(page: str, path: Path) -> None:
-    """Write the whole page or nothing; StoreError if the disk refuses."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            unfinished.write_text(page, encoding="utf-8")
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="name another file with -o",
         ) from error

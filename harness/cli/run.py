@@ -201,6 +201,8 @@ def command(
             )
         for target, reason in sorted({(p.target.name, p.skip) for p in plan if p.skip}):
             echo(f"skipped {target}: {reason}", err=True)
+            if not resume:
+                ledger.append("skip", target=target, reason=reason)
         if all(p.skip for p in plan):
             ledger.append("finish")
             raise PrerequisiteError(

@@ -1,4 +1,4 @@
-"""`harness show`: one workload, target or brief, whole."""
+"""`harness show`: one workload, target, brief or record, whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ KINDS: tuple[Kind, ...] = ("workload", "target", "brief")
 @catalog_option
 @json_option
 def command(name: str, kind: Kind | None, catalog: Path | None, as_json: bool) -> None:
-    """Show the workload, target or brief called NAME, with its defaults filled in."""
+    """Show the workload, target or brief called NAME, with its defaults filled in.
+
+    NAME may also be the folder of a record: its figures, without the histograms.
+    """
+    if (Path(name) / "record.json").is_file():
+        _show_record(Path(name), as_json)
+        return
     entry = _find(Catalog.find(catalog), name, kind)
     document = load(entry.path, DOCUMENT_OF[entry.kind]).document
     tree = document.model_dump(mode="json")
@@ -30,6 +36,19 @@ def command(name: str, kind: Kind | None, catalog: Path | None, as_json: bool) -
         echo_json({"kind": entry.kind, "origin": entry.origin, "path": str(entry.path), **tree})
         return
     echo(f"{entry.kind} {entry.name} ({entry.origin}: {display_name(entry.path)})")
+    echo()
+    echo("\n".join(_lines(tree)))
+
+
+def _show_record(folder: Path, as_json: bool) -> None:
+    from harness.store import Store
+
+    record = Store(folder).read(folder.resolve()).record
+    tree = record.model_dump(mode="json", exclude={"points": {"__all__": {"latency"}}})
+    if as_json:
+        echo_json({"kind": "record", "path": str(folder), **tree})
+        return
+    echo(f"record {record.id} ({record.cell.label})")
     echo()
     echo("\n".join(_lines(tree)))
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from harness.compare.cell import compare_cell
 from harness.compare.comparison import Compared, ComparedCell, Comparison, Missing, Outcome, Refused
 from harness.compare.sides import Side, by_cell, find_side, incomparable, label, listed, newest_runs
+from harness.compare.within import SamplesOf
 from harness.difference import adjusted
 from harness.errors import SpecError
 
@@ -41,13 +42,15 @@ def compare(
     scenario: str | None = None,
     metrics: Sequence[str] = (),
     threshold: float = THRESHOLD,
+    samples_of: SamplesOf = lambda record: None,
 ) -> Comparison:
     """Return how `new` differs from `base`, cell by cell and metric by metric.
 
     A cell's runs are those of the newest run that holds both sides, else of each side's newest.
     `metrics` names what to compare instead of the default: the percentiles that the SLO promises,
     the throughput (of `server`: at the SLO) and the energy per request. `threshold` is the relative
-    change that does not matter. Raises SpecError if the sides have no cell in common.
+    change that does not matter. `samples_of` returns a record's samples, from which the noise
+    within the runs is told beside. Raises SpecError if the sides have no cell in common.
     """
     with_target = any(len({r.cell.target for r in side.records}) > 1 for side in (base, new))
     of_base, of_new = (by_cell(s.records, with_target, workload, scenario) for s in (base, new))
@@ -63,7 +66,7 @@ def compare(
         chosen = newest_runs(of_base[key], of_new[key])
         reason = incomparable(*chosen)
         if reason is None:
-            cells.append(compare_cell(key, *chosen, metrics))
+            cells.append(compare_cell(key, *chosen, metrics, samples_of))
         else:
             refused.append(Refused(key[0], key[1], reason))
     return Comparison(

@@ -7,18 +7,23 @@ from collections.abc import Callable, Sequence
 
 from harness.compare.comparison import Compared, ComparedCell, Missing
 from harness.compare.sides import CellKey, unusable
+from harness.compare.within import SamplesOf, within_runs
 from harness.difference import paired, unpaired
 from harness.schema.record import Metric, Point, Record
 from harness.schema.workload import Server
 
 THROUGHPUT = "throughput_requests_per_s"
 ENERGY = "energy_j_per_request@"
-VARYING = frozenset({"load_average_1_min"})
+VARYING = frozenset({"load_average_1_min", "cpu_current_mhz"})
 """Facts of the environment that differ between any two runs."""
 
 
 def compare_cell(
-    key: CellKey, base: Sequence[Record], new: Sequence[Record], metrics: Sequence[str]
+    key: CellKey,
+    base: Sequence[Record],
+    new: Sequence[Record],
+    metrics: Sequence[str],
+    samples_of: SamplesOf,
 ) -> ComparedCell:
     """Return what the runs of a cell show, without verdicts: those depend on all cells together.
 
@@ -50,7 +55,7 @@ def compare_cell(
     missing: list[Missing] = []
     for name in metrics or _default_metrics((*first, *second)):
         one = (
-            _compare_metric(name, first, second, is_paired)
+            _compare_metric(name, first, second, is_paired, samples_of)
             if first and second
             else Missing(name, "one side has no usable run")
         )
@@ -191,7 +196,11 @@ def _point(record: Record, load: float | None) -> Point | None:
 
 
 def _compare_metric(
-    name: str, base: Sequence[Record], new: Sequence[Record], is_paired: bool
+    name: str,
+    base: Sequence[Record],
+    new: Sequence[Record],
+    is_paired: bool,
+    samples_of: SamplesOf,
 ) -> Compared | Missing:
     load = None if _is_at_headline(name) else _common_load((*base, *new))
     if (
@@ -201,8 +210,10 @@ def _compare_metric(
     ):
         return Missing(name, "the two sides were not measured at a common load")
     found: list[list[Metric]] = []
+    taken: list[list[tuple[Record, Point]]] = []
     for side_name, side in (("base", base), ("new", new)):
         values: list[Metric] = []
+        points: list[tuple[Record, Point]] = []
         reasons: list[str] = []
         for record in side:
             point = _point(record, load)
@@ -216,11 +227,13 @@ def _compare_metric(
                 reasons.append("a figure of 0 has no ratio")
             else:
                 values.append(metric)
+                points.append((record, point))
         # Leaving out the runs without a figure would leave out the slowest first.
         if reasons:
             kinds = "; ".join(sorted(set(reasons)))
             return Missing(name, f"{len(reasons)} of {len(side)} runs of {side_name}: {kinds}")
         found.append(values)
+        taken.append(points)
     shapes = {(m.unit, m.better) for side in found for m in side}
     if len(shapes) > 1:
         return Missing(name, "the two sides state it in different units")
@@ -253,6 +266,7 @@ def _compare_metric(
         p_adjusted=None,
         outcome="indicative",
         lacks=None,
+        within=within_runs(name, taken[0], taken[1], samples_of),
     )
 
 

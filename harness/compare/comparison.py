@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.bootstrap import Interval
 from harness.difference import Difference
 
 Outcome = Literal["better", "worse", "equivalent", "inconclusive", "indicative"]
@@ -20,7 +21,9 @@ class Compared:
     distance of the loads between which a throughput at the SLO was found, 0 for other metrics;
     `at_least` says that the side with more kept the SLO at its highest load. `p_adjusted` accounts
     for the resolution and for all comparisons made together. `lacks` says what a firmer answer
-    needs.
+    needs. `within` is the ratio of new to base from the samples, with the 95 % interval of the
+    noise within these runs: no evidence of a difference, as other runs may differ by more. None
+    where there are no samples, or where the figure is not one of single requests.
     """
 
     metric: str
@@ -36,6 +39,7 @@ class Compared:
     p_adjusted: float | None
     outcome: Outcome
     lacks: str | None
+    within: Interval | None = None
 
     def is_regression(self, threshold: float) -> bool:
         """Whether the new side is worse, and by more than `threshold`."""

@@ -103,6 +103,11 @@ def incomparable(base: Sequence[Record], new: Sequence[Record]) -> str | None:
         values = sorted({str(of(r)) for r in everything})
         if len(values) > 1:
             return f"different {words}: {' and '.join(values)}"
+    for name in sorted({name for r in everything for name in r.cell.files}):
+        # Records of version 0.1.0 do not know; that is no difference.
+        known = sorted({r.cell.files[name][:8] for r in everything if name in r.cell.files})
+        if len(known) > 1:
+            return f"different contents of {name}: {' and '.join(known)}"
     return None
 
 

@@ -107,6 +107,28 @@ def latest_unfinished(root: Path) -> Ledger | None:
     return None
 
 
+def skipped(root: Path) -> dict[str, str]:
+    """Return why the newest run under `root` that was asked for a target left it out, by target.
+
+    A ledger that cannot be read says nothing.
+    """
+    found: dict[str, str] = {}
+    settled: set[str] = set()
+    for path in sorted((root / "ledger").glob("*.jsonl"), reverse=True):
+        ledger = Ledger(path)
+        try:
+            asked = ledger.options().targets
+            events = ledger.events()
+        except (OSError, StoreError):
+            continue
+        own = {str(e["target"]): str(e["reason"]) for e in events if e.get("event") == "skip"}
+        found.update({target: why for target, why in own.items() if target not in settled})
+        if not asked:
+            break
+        settled.update(own, asked)
+    return found
+
+
 def _asdict(options: Options) -> dict[str, Any]:
     return {
         "workloads": options.workloads,

@@ -37,11 +37,15 @@ MARK = "HARNESS_CELL"
 
 @dataclass(slots=True)
 class Ending:
-    """How a cell's process ended: with a `result`, or with a `failure`."""
+    """How a cell's process ended: with a `result`, or with a `failure`.
+
+    `left_running` names the processes that it had started and not ended; they are gone now.
+    """
 
     result: Result | None
     failure: Failure | None
     phases: list[str] = field(default_factory=list)
+    left_running: list[str] = field(default_factory=list)
 
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -81,15 +85,21 @@ def run_cell(job: Job, on_event: OnEvent = lambda event: None) -> Ending:
     os.close(job_read)
     os.close(result_write)
     watch = _Watch(process, result_read, on_event)
+    left_running: list[str] = []
     try:
-        watch.send(job_write, job.model_dump_json().encode())
-        watch.run()
+        try:
+            watch.send(job_write, job.model_dump_json().encode())
+            watch.run()
+        finally:
+            left_running = _kill_all(process, mark)
+        watch.drain()
     finally:
-        _kill_all(process, mark)
         os.close(result_read)
         assert process.stdout is not None
         process.stdout.close()
-    return watch.ending()
+    ending = watch.ending()
+    ending.left_running = left_running
+    return ending
 
 
 class _Watch:
@@ -147,15 +157,16 @@ class _Watch:
                             selector.unregister(key.fd)
                     if ended:
                         break
-            # What the process wrote before it ended is still in the pipes.
-            _kill_group(self._process)
-            until = time.monotonic() + DRAIN_S
-            while self._read_events(drain=True) and time.monotonic() < until:
-                pass
-            while self._killed is None and self._read_output(drain=True):
-                pass
         finally:
             os.close(pid)
+
+    def drain(self) -> None:
+        """Read what the process wrote before it ended: it is still in the pipes."""
+        until = time.monotonic() + DRAIN_S
+        while self._read_events(drain=True) and time.monotonic() < until:
+            pass
+        while self._killed is None and self._read_output(drain=True):
+            pass
 
     def _read_output(self, drain: bool = False) -> bool:
         output = self._process.stdout
@@ -256,23 +267,40 @@ def _adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _kill_all(process: subprocess.Popen[bytes], mark: str) -> list[str]:
+    """Kill the cell's group and every descendant that carries its mark, and reap them.
+
+    Returns the names of those that were still running, apart from the cell's own process. Names
+    only: arguments may hold secrets.
+    """
+    # Looked up before anything is killed: a dead process shows no mark, and would never be reaped.
+    strays = [stray for stray in _marked(mark) if stray.pid != process.pid]
+    found = [_name(stray) for stray in strays]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _kill_all(process: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill the cell's group, then every descendant that carries its mark, and reap them."""
-    _kill_group(process)
     process.wait()
     deadline = time.monotonic() + 2.0
-    while (strays := _marked(mark)) and time.monotonic() < deadline:
+    while strays and time.monotonic() < deadline:
         for stray in strays:
             try:
                 stray.kill()
                 stray.wait(0.5)
             except (psutil.NoSuchProcess, psutil.TimeoutExpired):
                 continue
+        strays = _marked(mark)
+    # Those of the group that had ended without being waited for have become our children.
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(-process.pid, os.WNOHANG) == (0, 0):
+                time.sleep(0.005)
+    return sorted(found)
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return "ended meanwhile"
 
 
 def _marked(mark: str) -> list[psutil.Process]:

@@ -15,13 +15,14 @@ import psutil
 from harness import __version__
 from harness.execute.ledger import Ledger
 from harness.execute.process import Ending, run_cell
-from harness.measure.calibrate import latest
+from harness.files import sha256_of
+from harness.measure.calibrate import latest, standing
 from harness.measure.environment import capture
 from harness.measure.job import Job
 from harness.plan import Planned
 from harness.schema import Record
 from harness.schema.record import Verdict
-from harness.store import Draft, Store, Stored, sha256_of
+from harness.store import Draft, Store, Stored
 
 MEMORY_SHARE = 0.9
 
@@ -130,6 +131,7 @@ def _record(
         status = "unsupported" if failure.kind == "unsupported" else "failed"
     environment = result.environment if result else capture()
     calibration = latest(results, environment)
+    environment = {**environment, "calibration": standing(calibration, environment, started)}
     return Record(
         schema=1,
         id=draft.id,
@@ -143,7 +145,7 @@ def _record(
         started_at=started,
         ended_at=datetime.now(UTC),
         phases_s=result.phases_s if result else {},
-        session=result.session if result else {},
+        session=_session(ending),
         points=result.points if result else (),
         headline=result.headline if result else None,
         quality=result.quality if result else (),
@@ -153,3 +155,11 @@ def _record(
         files={path.name: sha256_of(path) for path in sorted(draft.folder.iterdir())},
         calibration=calibration.id if calibration else None,
     )
+
+
+def _session(ending: Ending) -> dict[str, Any]:
+    """Return what the session said of itself, and which processes the cell did not end."""
+    said = dict(ending.result.session) if ending.result else {}
+    if ending.left_running:
+        said["left_running"] = ending.left_running
+    return said

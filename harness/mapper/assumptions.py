@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import units
-from harness.schema.brief import Brief, BriefWorkload
+from harness.schema.brief import Brief, BriefWorkload, CarbonIntensity
 from harness.schema.decision import Assumption, WorkloadDecision
 from harness.schema.target import Target
 from harness.schema.workload import Demand, Workload
@@ -27,9 +27,18 @@ METHOD = (
         "that of the highest tested load of the 'server' scenario that keeps the SLO; what lies "
         "between the tested loads is not credited",
     ),
+    (
+        "energy",
+        "no target is chosen for its energy: it counts only by its price, and only where the whole "
+        "machine was metered or its host power is declared",
+    ),
     ("month", "a month is 730 hours, a year 8,760"),
 )
 """What docs/mapper.md explains, as the assumptions of every decision."""
+
+
+POWER_LINES = {"it_energy": "energy", "embodied_carbon": "embodied carbon"}
+"""The energy lines that rest on more than the brief, in words."""
 
 
 def assumptions(
@@ -64,6 +73,7 @@ def _of_brief(brief: Brief) -> list[Assumption]:
         ),
         ("electricity", f"{units.usd(kwh.value)} per kWh", f"{kwh.source}, {kwh.date.isoformat()}"),
         ("PUE", units.number(pue.value), f"{pue.source}, {pue.date.isoformat()}"),
+        _carbon(money.carbon_intensity),
         (
             "staff",
             f"{units.usd(money.staff_usd_per_year)} a year, shared equally by "
@@ -78,6 +88,18 @@ def _of_brief(brief: Brief) -> list[Assumption]:
     if limits.residency:
         rows.append(("residency", ", ".join(limits.residency), source))
     return [Assumption(name=n, value=v, source=s) for n, v, s in rows]
+
+
+def _carbon(intensity: CarbonIntensity | None) -> tuple[str, str, str]:
+    """Return what a kWh emits, or that the brief does not say."""
+    if intensity is None:
+        return ("carbon intensity", "not stated, so no emissions are", "docs/mapper.md")
+    return (
+        "carbon intensity",
+        f"{units.number(intensity.kg_per_kwh)} kgCO2e per kWh, {intensity.method}-based, "
+        f"{intensity.kind}, data of {intensity.year}",
+        f"{intensity.source}, {intensity.date.isoformat()}"[:2000],
+    )
 
 
 def _of_demand(
@@ -126,14 +148,14 @@ def _of_price(target: Target) -> list[Assumption]:
 
 
 def _of_power(answer: WorkloadDecision) -> list[Assumption]:
-    """Return what the energy of each purchased option was priced from."""
+    """Return what the energy of each option was worked out from, and what making it emitted."""
     return [
         Assumption(
-            name=f"{option.target}: energy for {answer.workload}",
+            name=f"{option.target}: {words} for {answer.workload}",
             value=line.basis,
-            source=f"record {option.record}; drawn all year",
+            source=f"record {option.record}" if line.name == "it_energy" else option.target,
         )
         for option in answer.options
-        for line in option.cost_lines
-        if line.name == "energy" and line.usd_per_year is not None
+        for line in option.energy_lines
+        if line.figure is not None and (words := POWER_LINES.get(line.name))
     ]

@@ -59,12 +59,14 @@ def decide(
     records: Iterable[PinnedRecord],
     *,
     problems: Sequence[str] = (),
+    skipped: Mapping[str, str] | None = None,
 ) -> Decision:
     """Return the answer to `brief`: for each of its workloads a choice, or why there is none.
 
     `workloads` and `targets` are the catalog's; the brief's own `targets` narrow them down. Every
     target considered has exactly one outcome for each workload. `problems` names what could not be
-    read, and becomes a warning. SpecError if the brief names what is not there.
+    read, and becomes a warning; `skipped` says why the newest run left out a target.
+    SpecError if the brief names what is not there.
     """
     known_workloads = {workload.name: workload for workload in workloads}
     known_targets = {target.name: target for target in targets}
@@ -81,7 +83,8 @@ def decide(
         for row, workload in ((row, known_workloads[row.workload]) for row in brief.workloads)
     ]
     answers = [
-        _answer(brief, workload, demand, considered, by_pair) for _, workload, demand in asked
+        _answer(brief, workload, demand, considered, by_pair, skipped or {})
+        for _, workload, demand in asked
     ]
     decisions = tuple(answer.decision for answer in answers)
     cited = {record.id: record for answer in answers for record in answer.cited}
@@ -116,6 +119,7 @@ def _answer(
     demand: Demand,
     targets: Sequence[Target],
     by_pair: Mapping[tuple[str, str], list[Record]],
+    skipped: Mapping[str, str],
 ) -> _Answer:
     work = work_of(workload)
     load = load_of(demand, brief.economics.horizon_years)
@@ -126,7 +130,8 @@ def _answer(
     warnings: list[str] = []
     for target in targets:
         known = standing(workload, target, by_pair.get((workload.name, target.name), ()))
-        against = rejections(brief, workload, demand, target, known, work)
+        skip = skipped.get(target.name)
+        against = rejections(brief, workload, demand, target, known, work, skip)
         if not against:
             operating = operating_point(known.records, work.metric)
             assert operating is not None, "the rules let no target through without a throughput"

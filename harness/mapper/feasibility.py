@@ -29,10 +29,14 @@ def rejections(
     target: Target,
     known: Standing,
     work: Work,
+    skip: str | None = None,
 ) -> tuple[Rejection, ...]:
-    """Return every rule that speaks against `target`; none: it is feasible."""
+    """Return every rule that speaks against `target`; none: it is feasible.
+
+    `skip` is why the newest run left the target out.
+    """
     return (
-        *_evidence(brief, workload, target, known, work),
+        *_evidence(brief, workload, target, known, work, skip),
         *_site(brief, demand, target),
         *_price(brief, target),
     )
@@ -59,11 +63,16 @@ def limit_text(limit: SloLimit) -> str:
 
 
 def _evidence(
-    brief: Brief, workload: Workload, target: Target, known: Standing, work: Work
+    brief: Brief,
+    workload: Workload,
+    target: Target,
+    known: Standing,
+    work: Work,
+    skip: str | None,
 ) -> list[Rejection]:
     remedy = run_command(workload, target)
     if not known.records:
-        return [_without_records(workload, known, remedy)]
+        return [_without_records(workload, known, remedy, skip)]
     found = [*_invalid(known.records, remedy), *_weak(brief, known.records, remedy)]
     found += _quality(known.records)
     # Figures of an invalid record say nothing about the promise, either way.
@@ -72,7 +81,9 @@ def _evidence(
     return found
 
 
-def _without_records(workload: Workload, known: Standing, remedy: str) -> Rejection:
+def _without_records(
+    workload: Workload, known: Standing, remedy: str, skip: str | None
+) -> Rejection:
     if SIZING_SCENARIO not in {scenario.kind for scenario in workload.scenarios}:
         return Rejection(
             rule="not_measured",
@@ -96,6 +107,9 @@ def _without_records(workload: Workload, known: Standing, remedy: str) -> Reject
         text = f"measured before a change of {', '.join(known.outdated)}"
     elif known.elsewhere:
         text += f", only of {', '.join(known.elsewhere)}"
+    if skip:
+        text += f"; the newest run skipped the target: {skip}"
+        remedy = f"on a machine that can run it: {remedy}"
     return Rejection(rule="not_measured", text=_cut(text), remedy=remedy)
 
 

@@ -7,28 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.economics import Power
 from harness.schema.base import Evidence
 from harness.schema.decision import Interval
-from harness.schema.record import EnergyReading, Metric, Point, Record, SloCheck
-from harness.schema.target import Hardware
+from harness.schema.record import Metric, Point, Record, SloCheck
 
 EVIDENCE_ORDER: tuple[Evidence, ...] = ("measured", "imported", "projected", "claimed")
 """Classes of evidence, best first."""
-
-WHOLE_MACHINE = ("wall", "node")
-DEVICE_BOUNDARIES = {"cpu": ("package",), "gpu": ("module", "chip")}
-"""Boundaries, best first, that hold the device of a kind; a CPU's package does not hold a GPU."""
-
-POWER_BOUNDARIES = {"cpu": (*WHOLE_MACHINE, "package")}
-"""Boundaries whose power can be paid for, by kind; a card's own leaves out the rest of its node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operating:
     """One or more repeats as one: medians, the widest interval, the worst state.
 
-    `record` is the repeat whose throughput is nearest to the median.
+    `record` is the repeat whose throughput is nearest to the median. `series` holds for each repeat
+    the points of the loads up to the operating one, which is the last.
     """
 
     record: Record
@@ -40,6 +32,7 @@ class Operating:
     reasons: tuple[str, ...]
     evidence: Evidence
     points: tuple[Point, ...]
+    series: tuple[tuple[Point, ...], ...]
 
 
 def operating_point(records: Sequence[Record], metric: str) -> Operating | None:
@@ -78,7 +71,18 @@ def operating_point(records: Sequence[Record], metric: str) -> Operating | None:
         reasons=tuple(dict.fromkeys(x.text for r in records for x in r.verdict.reasons)),
         evidence=worst_evidence(records),
         points=tuple(points),
+        series=tuple(_up_to(r, p) for r, p in zip(records, points, strict=True)),
     )
+
+
+def _up_to(record: Record, point: Point) -> tuple[Point, ...]:
+    """Return the points of `record` at lower loads than `point`, then `point`."""
+    lower = [
+        p
+        for p in record.points
+        if p.load is not None and point.load is not None and p.load < point.load
+    ]
+    return (*sorted(lower, key=lambda p: p.load or 0.0), point)
 
 
 def point_within_slo(record: Record) -> Point | None:
@@ -128,95 +132,6 @@ def share_of_limit(checks: Sequence[SloCheck]) -> float:
 def tightest(checks: Sequence[SloCheck]) -> SloCheck:
     """Return the check of `checks` (at least one) that uses the largest share of its limit."""
     return max(checks, key=lambda check: share_of_limit((check,)))
-
-
-def energy_per_request(
-    points: Sequence[Point], hardware: Hardware
-) -> tuple[Interval | None, str | None, str | None]:
-    """Return J per served request, the boundary, and the reason where there is no figure.
-
-    The joules of failed requests count. Repeats: median, widest interval; None if one has none.
-    """
-    allowed = (*WHOLE_MACHINE, *DEVICE_BOUNDARIES.get(hardware.kind, ("module", "chip")))
-    chosen = [_reading(point, allowed) for point in points]
-    per_request: list[Interval] = []
-    for point, reading in zip(points, chosen, strict=True):
-        served = point.requests - point.failed
-        if reading is None or reading.joules is None or reading.uncertainty is None or not served:
-            return None, None, _no_energy(points, allowed)
-        value = reading.joules / served
-        spread = value * reading.uncertainty
-        per_request.append(Interval(value=value, low=max(0.0, value - spread), high=value + spread))
-    names = dict.fromkeys(_boundary(reading) for reading in chosen if reading is not None)
-    if len(names) != 1:
-        return None, None, f"the repeats were metered at different boundaries: {', '.join(names)}"
-    figure = Interval(
-        value=median(i.value for i in per_request),
-        low=_lowest([i.low for i in per_request]),
-        high=_highest([i.high for i in per_request]),
-    )
-    return figure, next(iter(names)), None
-
-
-def power_of(points: Sequence[Point], hardware: Hardware) -> tuple[Power | None, str]:
-    """Return the power that one unit draws at `points`, or None with the reason.
-
-    Metered where the boundary holds what is paid for; else the chips' TDP from the target's facts.
-    Power at the operating point stands for the whole year, idle hours too: an upper bound.
-    """
-    allowed = POWER_BOUNDARIES.get(hardware.kind, WHOLE_MACHINE)
-    readings = [_reading(point, allowed) for point in points]
-    watts = [
-        r.joules / r.duration_s
-        for r in readings
-        if r is not None and r.joules is not None and r.duration_s > 0
-    ]
-    if watts and len(watts) == len(points):
-        names = ", ".join(dict.fromkeys(_boundary(r) for r in readings if r is not None))
-        return Power(median(watts), f"power metered at the operating point, boundary {names}"), ""
-    if hardware.tdp_w is not None and hardware.tdp_w.value:
-        fact = hardware.tdp_w
-        chips = "the chip" if hardware.count == 1 else f"{hardware.count} chips"
-        return (
-            Power(
-                fact.value * hardware.count,
-                f"power taken as the TDP of {chips}, without the rest of the machine "
-                f"({fact.source}, {fact.date.isoformat()})",
-            ),
-            "",
-        )
-    return None, f"power not known: {_no_energy(points, allowed)}, and the target states no tdp_w"
-
-
-def _reading(point: Point, allowed: Sequence[str]) -> EnergyReading | None:
-    """Return the reading with the best of the `allowed` boundaries; readings are never added up."""
-    usable = [r for r in point.energy if r.joules is not None and r.boundary in allowed]
-    return min(
-        usable,
-        key=lambda r: (
-            allowed.index(r.boundary or ""),
-            r.provenance == "modelled",
-            -len(r.covers),
-            r.uncertainty,
-            r.meter,
-        ),
-        default=None,
-    )
-
-
-def _boundary(reading: EnergyReading) -> str:
-    modelled = " (modelled)" if reading.provenance == "modelled" else ""
-    return f"{reading.boundary}{modelled}"
-
-
-def _no_energy(points: Sequence[Point], allowed: Sequence[str]) -> str:
-    """Return why `points` have no usable reading, in the meters' own words where there are any."""
-    readings = [reading for point in points for reading in point.energy]
-    metered = sorted({r.boundary for r in readings if r.joules is not None and r.boundary})
-    if metered and not set(metered) & set(allowed):
-        return f"only {', '.join(metered)} was metered, not {' or '.join(allowed)}"
-    reasons = dict.fromkeys(r.reason for r in readings if r.joules is None and r.reason)
-    return "; ".join(reasons) or "no energy was metered"
 
 
 def _combined(checks: Sequence[tuple[SloCheck, ...]]) -> tuple[SloCheck, ...]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness import economics, units
 from harness.mapper.capacity import Load, Work, replicas_for, sizing_throughput
-from harness.mapper.operating import Operating, energy_per_request, power_of
+from harness.mapper.energy import RequestEnergy, energy_per_request
+from harness.mapper.footprint import energy_lines
+from harness.mapper.operating import Operating
+from harness.mapper.power import UnitLoad, power_of
 from harness.mapper.standing import SIZING_SCENARIO
 from harness.schema.brief import Economics
-from harness.schema.decision import Interval, Option
+from harness.schema.decision import EnergyLine, Interval, Option
 from harness.schema.target import Target
 
 
@@ -21,9 +26,9 @@ def make_option(
 ) -> Option:
     """Return `target` (which has a price) sized for the peak of `load` and priced for its year.
 
-    The cost interval comes from the throughput's: at its upper bound fewer units would do. Units
-    are bought for the lower bound, so that the cost is the interval's upper end. Where a line of
-    the cost is unknown there is no upper end.
+    The cost interval comes from the throughput's, since at its upper bound fewer units would do,
+    and from that of the energy. Units are bought for the throughput's lower bound. Where a line of
+    the cost is unknown the interval has no upper end.
     """
     price = target.price
     assert price is not None
@@ -31,27 +36,40 @@ def make_option(
     planned = sizing_throughput(throughput)
     peak = load.peak * work.per_request
     replicas = replicas_for(peak, planned, inputs.utilisation_max)
-    power, reason = power_of(operating.points, target.hardware)
-    unit = economics.unit_cost(price, inputs, power, reason)
-    fleet = economics.fleet_cost(unit, replicas, staff_usd_per_year)
     amount = load.requests * work.per_request
 
-    def at_demand(units_bought: int) -> float:
-        cost = economics.fleet_cost(unit, units_bought, staff_usd_per_year).usd_per_year
-        return economics.usd_per_unit(cost, amount, work.unit_size)
+    def fleet_of(units_bought: int) -> economics.YearlyCost:
+        share = UnitLoad(load.mean / units_bought, load.peak / units_bought)
+        power = power_of(operating.series, target.hardware, share)
+        unit = economics.unit_cost(price, inputs, power)
+        return economics.fleet_cost(unit, units_bought, staff_usd_per_year)
 
-    def at_full(rate: float) -> float:
+    def per_unit(usd_per_year: float) -> float:
+        return economics.usd_per_unit(usd_per_year, amount, work.unit_size)
+
+    fleet = fleet_of(replicas)
+    busy = economics.fleet_cost(
+        economics.unit_cost(price, inputs, power_of(operating.series, target.hardware)),
+        replicas,
+        staff_usd_per_year,
+    )
+
+    def at_full(usd_per_year: float, rate: float) -> float:
         served = rate * replicas * economics.SECONDS_PER_YEAR
-        return economics.usd_per_unit(fleet.usd_per_year, served, work.unit_size)
+        return economics.usd_per_unit(usd_per_year, served, work.unit_size)
 
     fewest = replicas_for(peak, throughput.high or throughput.value, inputs.utilisation_max)
     bounded = bool(throughput.low) and not fleet.unknown
     cost = Interval(
-        value=at_demand(replicas),
-        low=None if throughput.high is None else at_demand(fewest),
-        high=at_demand(replicas) if bounded else None,
+        value=per_unit(fleet.usd_per_year),
+        low=None if throughput.high is None else per_unit(fleet_of(fewest).least_usd_per_year),
+        high=per_unit(fleet.most_usd_per_year) if bounded else None,
     )
-    energy, boundary, energy_reason = energy_per_request(operating.points, target.hardware)
+    energy = energy_per_request(operating.points, target.hardware)
+    share = UnitLoad(load.mean / replicas, load.peak / replicas)
+    lines = energy_lines(
+        power_of(operating.series, target.hardware, share), replicas, price, inputs, target.hardware
+    )
     return Option(
         target=target.name,
         title=target.title,
@@ -70,14 +88,20 @@ def make_option(
         cost_per_year_usd=fleet.usd_per_year,
         cost_per_unit_usd=cost,
         cost_per_unit_full_usd=Interval(
-            value=at_full(throughput.value),
-            low=None if throughput.high is None else at_full(throughput.high),
-            high=at_full(throughput.low) if throughput.low and bounded else None,
+            value=at_full(busy.usd_per_year, throughput.value),
+            low=None
+            if throughput.high is None
+            else at_full(busy.least_usd_per_year, throughput.high),
+            high=at_full(busy.most_usd_per_year, throughput.low)
+            if throughput.low and bounded
+            else None,
         ),
         cost_unit=work.cost_unit,
-        energy_j_per_request=energy,
-        energy_boundary=boundary,
-        energy_reason=energy_reason,
+        energy_j_per_request=energy.figure,
+        energy_boundary=energy.boundary,
+        energy_reason=energy.reason,
+        energy_remedy=energy.remedy,
+        energy_lines=lines,
         price_source=price.source,
         price_date=price.date,
         load=operating.load,
@@ -87,7 +111,10 @@ def make_option(
         replicas_at_horizon=replicas_for(
             load.horizon_peak * work.per_request, planned, inputs.utilisation_max
         ),
-        warnings=_incomplete(fleet) + _small_sample(throughput, work),
+        warnings=_incomplete(fleet)
+        + _modelled(fleet, lines)
+        + _flagged(energy)
+        + _small_sample(throughput, work),
     )
 
 
@@ -109,6 +136,19 @@ def _incomplete(cost: economics.YearlyCost) -> tuple[str, ...]:
     names = " and ".join(line.name for line in cost.unknown)
     why = "; ".join(dict.fromkeys(line.basis for line in cost.unknown))
     return (f"the cost of {names} is not in the figures: {why}",)
+
+
+def _modelled(cost: economics.YearlyCost, lines: Sequence[EnergyLine]) -> tuple[str, ...]:
+    """Return that the yearly cost holds a modelled energy, with what it is modelled from."""
+    if not any(line.name == "energy" and line.usd_per_year is not None for line in cost.lines):
+        return ()
+    drawn = next(line for line in lines if line.name == "it_energy")
+    return (f"the energy in the cost is not metered: {drawn.basis}",) if drawn.modelled else ()
+
+
+def _flagged(energy: RequestEnergy) -> tuple[str, ...]:
+    flags = ", ".join(flag.replace("_", " ") for flag in energy.flags)
+    return (f"the energy of a request is flagged: {flags}",) if flags else ()
 
 
 def _small_sample(throughput: Interval, work: Work) -> tuple[str, ...]:

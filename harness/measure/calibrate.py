@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -21,10 +19,12 @@ from pydantic import ValidationError
 
 from harness import __version__, statistics
 from harness.adapters.base import Output, Query, RowRequest
-from harness.errors import StoreError
+from harness.files import write_whole
+from harness.measure.activity import activity
 from harness.measure.clock import Clock, RealClock
+from harness.measure.disturbance import disturbance
 from harness.measure.drive import Driver, StopRule
-from harness.measure.environment import activity, capture, disturbance
+from harness.measure.environment import capture
 from harness.measure.garbage import no_garbage_collection
 from harness.measure.samples import OK, UNSERVED
 from harness.schema.calibration import Calibration, Pauses, SchedulingLag, Spread
@@ -33,6 +33,8 @@ from harness.schema.record import Digest, EnvironmentField, Ulid
 RATES = (1_000.0, 5_000.0, 20_000.0)
 ASKED_SLEEP_S = 0.001
 PAUSE_S = 100e-6
+STALE_DAYS = 30
+"""Kernels, firmware and neighbours change: an older calibration is said to be doubtful."""
 INPUTS = [RowRequest(np.zeros(1, dtype=np.float32)) for _ in range(64)]
 OUTPUT = Output(score=0.0)
 
@@ -243,29 +245,38 @@ def save(calibration: Calibration, results: Path) -> Path:
 
     Raises StoreError if the disk refuses.
     """
-    folder = results / "calibration"
-    path = folder / f"{calibration.id}.json"
-    draft = folder / f".tmp-{calibration.id}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(calibration.model_dump_json(indent=1) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.rename(path)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise StoreError(
-            f"cannot write the calibration to {path}: {error.strerror or error}",
-            hint="free some disk space or name another folder with --results",
-        ) from error
+    path = results / "calibration" / f"{calibration.id}.json"
+    hint = "free some disk space or name another folder with --results"
+    write_whole(path, calibration.model_dump_json(indent=1) + "\n", hint=hint)
     return path
+
+
+def standing(
+    calibration: Calibration | None,
+    environment: Mapping[str, EnvironmentField],
+    now: datetime,
+) -> EnvironmentField:
+    """Return whether `calibration` still holds for a record taken `now` in `environment`.
+
+    The value is "current", or what makes it doubtful: its age, or another version of what it
+    measured. Unavailable without a calibration of this machine.
+    """
+    if calibration is None:
+        return EnvironmentField(
+            value=None, unavailable="this machine has none; run `harness calibrate`"
+        )
+    doubts = []
+    if (age_days := (now - calibration.ended_at).days) > STALE_DAYS:
+        doubts.append(f"{age_days} days old")
+    if calibration.harness_version != __version__:
+        doubts.append(f"taken by version {calibration.harness_version} of the harness")
+    for name in ("kernel", "python"):
+        then, here = calibration.environment.get(name), environment.get(name)
+        if then and here and then.value != here.value:
+            doubts.append(f"taken under {name} {then.value}")
+    if not doubts:
+        return EnvironmentField(value="current")
+    return EnvironmentField(value=f"doubtful: {', '.join(doubts)}; run `harness calibrate` again")
 
 
 def latest(

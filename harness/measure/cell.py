@@ -20,17 +20,21 @@ from collections.abc import Iterator, Sequence
 from harness import plugins
 from harness.adapters.base import Adapter, Output, Request, Session
 from harness.errors import HarnessError, MeasurementError, PrerequisiteError, UnsupportedError
+from harness.measure.activity import activity
 from harness.measure.clock import Clock, RealClock
+from harness.measure.disturbance import disturbance
 from harness.measure.drive import Driver, StopRule
 from harness.measure.energy import Energy
-from harness.measure.environment import activity, capture, disturbance
+from harness.measure.environment import capture
 from harness.measure.garbage import no_garbage_collection
+from harness.measure.gpu import GpuWatch
 from harness.measure.job import Job, Reporter, Result, tells_of_lost_memory
 from harness.measure.profile import PROFILES, Profile
 from harness.measure.query import TimedQuery
 from harness.measure.samples import write_parquet
 from harness.measure.scenario import ScenarioRunner, find_headline
 from harness.measure.verdict import judge
+from harness.measure.widen import widen
 from harness.models import quality
 from harness.models.build import build_model
 from harness.models.inputs import draw_requests
@@ -67,6 +71,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     profile = PROFILES[job.cell.profile]
     phases = Phases(reporter, job.limit_s)
     workload = job.workload
+    gpus = GpuWatch() if job.target.runtime.device == "cuda" else None
     with phases.phase("build", profile.build_limit_s):
         model = build_model(workload.model, workload.task, cache=job.cache, data=job.data)
         inputs = draw_requests(workload)
@@ -78,6 +83,8 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         checks += _quality_apart(job, gate, architecture, adapter, phases, profile)
     with phases.phase("open", profile.open_limit_s):
         session = adapter.open(job.target, model)
+        if gpus:
+            gpus.opened()
     try:
         with phases.phase("quality", profile.quality_limit_s):
             for gate in workload.quality:
@@ -87,18 +94,18 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         with phases.phase("warm-up", profile.warmup_limit_s):
             warm = StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries)
             Driver(session, inputs, clock, job.cell.seed).closed(warm)
-        energy = Energy(job.target.runtime.device)
+        energy = Energy(job.target)
         try:
-            before = activity()
+            before = activity(gpu=gpus.read() if gpus else None)
             runner = ScenarioRunner(job, session, energy, inputs, clock, reporter.note)
             with phases.phase("measure", runner.limit_s), no_garbage_collection():
                 measured = runner.run()
-            after = activity()
+            after = activity(gpu=gpus.read() if gpus else None)
         finally:
             energy.close()
     finally:
         session.close()
-    disturbed = disturbance(before, after)
+    disturbed = disturbance(before, after, elsewhere=session.max_concurrency is None)
     samples = [each.samples for each in measured]
     points = [each.point for each in measured]
     complaints = [text for part in samples for text in part.complaints]
@@ -111,22 +118,20 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         disturbed,
         complaints,
         simulated=bool(described.get("simulated")),
+        least_s=profile.least_s,
     )
+    wider, verdict = widen(points, verdict, disturbed)
+    headline = find_headline(wider)
     with phases.phase("write", 60.0):
         write_parquet(samples, job.folder / "samples.parquet")
-    described["disturbance"] = {
-        "foreign_cores": round(disturbed.foreign_cores, 4),
-        "own_cores": round(disturbed.own_cores, 4),
-        "steal_share": round(disturbed.steal_share, 4),
-        "pressure_share": disturbed.pressure_share and round(disturbed.pressure_share, 4),
-    }
+    described["disturbance"] = disturbed.summary()
     errors = sorted({text for part in samples for text in part.errors})
     if errors:
         described["errors"] = errors[:20]
     return Result(
         phases_s={name: round(spent, 4) for name, spent in phases.seconds.items()},
         session=described,
-        points=tuple(points),
+        points=wider,
         headline=headline,
         quality=tuple(checks),
         verdict=verdict,

@@ -87,15 +87,19 @@ class Driver:
     def _order(self, count: int) -> list[int]:
         return [int(i) for i in input_order(len(self._inputs), count, self._seed)]
 
-    def closed(self, stop: StopRule, *, point: int = 0, batch: int = 1) -> Samples:
-        """Keep one query of `batch` requests in flight until `stop`; each is due when issued."""
+    def closed(self, stop: StopRule, *, point: int = 0, batch: int = 1, sent: int = 0) -> Samples:
+        """Keep one query of `batch` requests in flight until `stop`; each is due when issued.
+
+        Here and below, `sent` is how many requests earlier stages of the window have sent: the
+        inputs and the arrivals go on from there.
+        """
         now, submit = self._clock.now_ns, self._session.submit
         deadline_ns = self._patience.deadline_ns
         start = now()
         least_ns = start + int(stop.least_s * 1e9)
         samples = Samples(point, start)
         ended = 0
-        for chosen, tokens, requests in self._endless(batch):
+        for chosen, tokens, requests in self._endless(batch, sent):
             query = TimedQuery(requests, None, self._clock)
             query.issued_ns = now()
             try:
@@ -111,7 +115,9 @@ class Driver:
                 break
         return samples
 
-    def multi_stream(self, stop: StopRule, *, samples: int = 8, point: int = 0) -> Samples:
+    def multi_stream(
+        self, stop: StopRule, *, samples: int = 8, point: int = 0, sent: int = 0
+    ) -> Samples:
         """Keep one query of `samples` requests in flight until `stop`, which counts queries.
 
         What does not fit into one of the session's batches goes in several, as many at once as the
@@ -133,7 +139,7 @@ class Driver:
 
         with ThreadPoolExecutor(width) as pool:
             run: Callable[..., object] = map if width == 1 else pool.map
-            for chosen, tokens, requests in self._endless(samples):
+            for chosen, tokens, requests in self._endless(samples, sent):
                 cuts = range(0, samples, session_batch)
                 queries = [TimedQuery(requests[i : i + session_batch], None, clock) for i in cuts]
                 due = clock.now_ns()
@@ -151,7 +157,9 @@ class Driver:
                     return kept
         raise AssertionError("the inputs never end")
 
-    def closed_loop(self, concurrency: int, stop: StopRule, *, point: int = 0) -> Samples:
+    def closed_loop(
+        self, concurrency: int, stop: StopRule, *, point: int = 0, sent: int = 0
+    ) -> Samples:
         """Let `concurrency` users send until `stop`: each the next request when its last has ended.
 
         Latency counts from then, so it holds the wait for the other users. Those who wait form
@@ -163,30 +171,34 @@ class Driver:
         def over(ended: int) -> bool:
             return stop.over((clock.now_ns() - start) / 1e9, ended)
 
-        order = self._order(len(self._inputs))
+        order = self._order_from(sent)
         loop = ClosedLoop(self._session, clock, self._inputs, order, self._patience, over)
         loop.run(concurrency, start)
         samples = Samples(point, start)
         loop.write(samples, self._tokens_in)
         return samples
 
-    def offline(self, stop: StopRule, *, point: int = 0) -> Samples:
+    def offline(self, stop: StopRule, *, point: int = 0, sent: int = 0) -> Samples:
         """Send the largest batches the session takes, as many at once as it takes, until `stop`."""
         batch = self._session.max_batch
         if self._session.max_concurrency == 1:
-            return self.closed(stop, point=point, batch=batch)
-        return self._spread(stop, point, batch)
+            return self.closed(stop, point=point, batch=batch, sent=sent)
+        return self._spread(stop, point, batch, sent)
 
-    def open(self, rate: float, stop: StopRule, *, point: int = 0) -> Samples:
+    def open(self, rate: float, stop: StopRule, *, point: int = 0, sent: int = 0) -> Samples:
         """Offer requests as a Poisson process of `rate` per second until `stop`, then drain.
 
         The window closes at a scheduled time, never because an answer came: with n the smallest
         count that `stop` wants, arrivals end at the later of `least_s` and the n-th arrival. What
         was due within the window but could not be issued within twice its length is `unserved`.
         """
-        arrivals = poisson_arrivals(rate, stop.most_s, self._point_seed(point))
+        horizon_s = stop.most_s + 2 * sent / rate
+        arrivals = _after(poisson_arrivals(rate, horizon_s, self._point_seed(point)), sent)
         wanted = max(int(np.searchsorted(arrivals, stop.least_s)), stop.count)
-        return self.offer(arrivals[: max(1, wanted)], point=point, window_s=stop.least_s)
+        within = min(wanted, int(np.searchsorted(arrivals, stop.most_s)))
+        arrivals = arrivals[: max(1, within)]
+        order = self._order(sent + arrivals.size)[sent:]
+        return self.offer(arrivals, point=point, window_s=stop.least_s, order=order)
 
     def burst(
         self,
@@ -196,13 +208,14 @@ class Driver:
         shape: float = 0.25,
         spikes: Spikes | None = None,
         point: int = 0,
+        sent: int = 0,
     ) -> Samples:
         """Offer requests in bursts at a mean of `rate` per second until `stop`, as `open` does.
 
         With `spikes` the window holds whole periods of them; MeasurementError if `most_s` is
-        shorter than one.
+        shorter than one. A later stage (`sent`) has arrivals of its own, from a steady state.
         """
-        seed = self._point_seed(point)
+        seed = self._point_seed(point) + sent
         times_s = burst_arrivals(rate, stop.most_s, seed, shape=shape, spikes=spikes)
         reached_s = float(times_s[min(max(1, stop.count), times_s.size) - 1])
         end_s = max(stop.least_s, reached_s)
@@ -215,7 +228,9 @@ class Driver:
                     hint="choose a longer profile, or a smaller 'spike_every_s'",
                 )
             end_s = min(spikes.periods(end_s), whole_s)
-        return self.offer(times_s[times_s <= end_s], point=point, window_s=end_s)
+        times_s = times_s[times_s <= end_s]
+        order = self._order(sent + times_s.size)[sent:]
+        return self.offer(times_s, point=point, window_s=end_s, order=order)
 
     def replay(self, times_s: NDArray[np.float64], stop: StopRule, *, point: int = 0) -> Samples:
         """Offer input i at `times_s[i]`, up to `most_s`; the driver's inputs are the trace's.
@@ -260,10 +275,18 @@ class Driver:
     def _point_seed(self, point: int) -> int:
         return self._seed + 7919 * (point + 1)
 
-    def _endless(self, size: int) -> Iterator[tuple[list[int], list[int], list[Request]]]:
+    def _order_from(self, sent: int) -> list[int]:
+        """Return every input once, beginning where the `sent` requests before left off."""
+        order = self._order(len(self._inputs))
+        at = sent % len(order)
+        return order[at:] + order[:at]
+
+    def _endless(
+        self, size: int, sent: int
+    ) -> Iterator[tuple[list[int], list[int], list[Request]]]:
         """Yield `size` inputs at a time for ever: their indices, input tokens, and requests."""
         tokens, inputs = self._tokens_in, self._inputs
-        order = self._order(len(inputs))
+        order = self._order_from(sent)
         if size == 1:
             # Made once: a query of a fast target costs little more than these lists.
             yield from itertools.cycle([([i], [tokens[i]], [inputs[i]]) for i in order])
@@ -285,7 +308,7 @@ class Driver:
         if not self._patience.settle(query, due_ns, self._clock, bounded=bounded):
             raise lost()
 
-    def _spread(self, stop: StopRule, point: int, batch: int) -> Samples:
+    def _spread(self, stop: StopRule, point: int, batch: int, sent: int) -> Samples:
         """Run `closed` from several threads at once and merge the rows in order of issue."""
         width = self._session.max_concurrency or 2 * len(self._inputs)
         width = min(width, 64)
@@ -295,7 +318,7 @@ class Driver:
 
         def work() -> None:
             try:
-                parts.append(self.closed(share, point=point, batch=batch))
+                parts.append(self.closed(share, point=point, batch=batch, sent=sent))
             except BaseException as error:  # re-raised below, in the thread that waits
                 parts.append(error)
 
@@ -317,6 +340,11 @@ class Driver:
             merged.complaints.extend(part.complaints)
         merged.rows.sort(key=lambda row: row[3])
         return merged
+
+
+def _after(times_s: NDArray[np.float64], sent: int) -> NDArray[np.float64]:
+    """Return the times after the first `sent`, counted from the last of those."""
+    return times_s[sent:] - times_s[sent - 1] if sent else times_s
 
 
 def audio_seconds(requests: Sequence[Request]) -> list[float]:

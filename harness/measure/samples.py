@@ -93,6 +93,16 @@ class Samples:
         due = scheduled_ns - self.start_ns
         self.rows.append((self.point, source, due, -1, -1, -1, tokens_in, 0, 0, status))
 
+    def follow(self, stage: Samples) -> None:
+        """Append `stage` as if it had begun the moment that the last of these requests ended."""
+        shift = max((max(row[2:6]) for row in self.rows), default=0)
+        self.rows.extend(
+            (row[0], row[1], *(t + shift if t >= 0 else t for t in row[2:6]), *row[6:])
+            for row in stage.rows
+        )
+        self.errors.extend(stage.errors)
+        self.complaints.extend(stage.complaints)
+
     def by_query(self, size: int) -> Samples:
         """Return one row per query of `size` requests, which lie one after the other.
 

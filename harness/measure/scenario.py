@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from harness import statistics
+import numpy as np
+
+from harness import early_stopping, statistics
 from harness.adapters.base import Request, Session
-from harness.measure.clock import Clock
+from harness.measure.clock import Clock, own_core
 from harness.measure.drive import Driver, StopRule, audio_seconds, tokens_asked
 from harness.measure.energy import Energy
 from harness.measure.job import Job
 from harness.measure.profile import PROFILES
 from harness.measure.samples import Samples
-from harness.measure.search import CapacitySearch
-from harness.measure.summary import Window, summarise
+from harness.measure.search import CapacitySearch, Tally
+from harness.measure.stages import Drive, Precision, run_stages, values_of
+from harness.measure.summary import Window, summarise, warm_up_end_ns
 from harness.models.trace import read_trace, trace_requests
-from harness.schema.record import Point
+from harness.schema.record import Ending, Point
 from harness.schema.workload import Burst, ClosedLoop, MultiStream, Server, Trace
 from harness.traffic import Spikes
+
+MLPERF_OFFLINE = 24_576
+"""The least number of samples of MLPerf's offline scenario."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,27 @@ class ScenarioRunner:
         )
 
     def run(self) -> list[Measured]:
-        """Return the operating points by rising load; exactly one where there is no load to set."""
+        """Return the operating points by rising load; exactly one where there is no load to set.
+
+        A session that answers in threads of its own leaves the issuing thread free: it gets a core
+        of its own, where the machine has one to spare.
+        """
+        with contextlib.ExitStack() as stack:
+            if self._session.max_concurrency is None:
+                core = stack.enter_context(own_core(self._threads()))
+                self._note(
+                    "no core to spare for the driver"
+                    if core is None
+                    else f"the driver has core {core} to itself"
+                )
+            return self._measured()
+
+    def _threads(self) -> int:
+        """Return how many threads the session computes with, as its target declares."""
+        declared = self._job.target.runtime.options.get("threads")
+        return declared if isinstance(declared, int) else 0
+
+    def _measured(self) -> list[Measured]:
         scenario, profile = self._scenario, self._profile
         if isinstance(scenario, Server | Burst):
             return self._by_load(scenario)
@@ -79,18 +105,31 @@ class ScenarioRunner:
             return [self._replay(scenario)]
         driver = self.driver(self._inputs)
         stop = StopRule(profile.least_s, profile.most_s, self._wanted())
-        drive = partial(driver.closed, stop)
         size = 1
+
+        def drive(stop: StopRule, sent: int) -> Samples:
+            return driver.closed(stop, sent=sent)
+
         if isinstance(scenario, MultiStream):
-            size = scenario.samples
-            drive = partial(driver.multi_stream, stop, samples=size)
+            size = samples = scenario.samples
+
+            def drive(stop: StopRule, sent: int) -> Samples:
+                return driver.multi_stream(stop, samples=samples, sent=sent)
+
         elif isinstance(scenario, ClosedLoop):
-            drive = partial(driver.closed_loop, scenario.concurrency, stop)
+            users = scenario.concurrency
+
+            def drive(stop: StopRule, sent: int) -> Samples:
+                return driver.closed_loop(users, stop, sent=sent)
+
         elif scenario.kind == "offline":
-            batches = 4 * self._session.max_batch
-            stop = StopRule(profile.least_s, profile.most_s, batches)
-            drive = partial(driver.offline, stop)
-        return [self._point(drive, self._inputs, query_size=size)]
+            count = MLPERF_OFFLINE if profile.certify else 4 * self._session.max_batch
+            stop = replace(stop, count=count)
+
+            def drive(stop: StopRule, sent: int) -> Samples:
+                return driver.offline(stop, sent=sent)
+
+        return [self._point(drive, stop, self._inputs, query_size=size)]
 
     def _by_load(self, scenario: Server | Burst) -> list[Measured]:
         """Return the points by rising load, and say which one stands for the cell."""
@@ -115,55 +154,88 @@ class ScenarioRunner:
         stop = StopRule(profile.least_s, profile.server_most_s, self._wanted())
         search = CapacitySearch(profile.resolution, profile.points(scenario))
         declared = iter(scenario.load)
-        began = time.monotonic()
+        began_ns = self._clock.now_ns()
         number = 0
+
+        def left_s() -> float:
+            return profile.search_s - (self._clock.now_ns() - began_ns) / 1e9
 
         def next_load() -> float | None:
             if scenario.load:
                 return next(declared, None)
-            over = number and time.monotonic() - began > profile.search_s
-            return None if over else search.next_load()
+            return None if number and left_s() <= 0 else search.next_load()
 
         while (load := next_load()) is not None:
-            drive = partial(driver.open, rate * load, stop, point=number)
-            if isinstance(scenario, Burst):
-                drive = partial(
-                    driver.burst,
-                    rate * load,
-                    stop,
-                    shape=scenario.shape,
-                    spikes=_spikes(scenario),
-                    point=number,
-                )
-            one = self._point(drive, self._inputs, load=load, rate=rate * load)
-            search.record(load, one.point.slo_state)
+            one = self._point(
+                self._drive_at(driver, scenario, rate * load, number),
+                stop,
+                self._inputs,
+                most_s=profile.server_most_s
+                if scenario.load
+                else left_s() / (2 if search.bracketed else 4),
+                load=load,
+                rate=rate * load,
+            )
+            search.record(load, one.point.slo_state, self._tallies(one.window))
             number += 1
             yield one
+
+    def _tallies(self, window: Window) -> list[Tally]:
+        """Return how each limit of the SLO did in `window`."""
+        return [
+            Tally(
+                requests=int(missed.size),
+                missed=int(missed.sum()),
+                worth=statistics.effective_sample_size(missed),
+                allowed=1 - limit.percentile / 100,
+            )
+            for limit in self._job.workload.slo
+            for missed in ((values_of(window, limit) > limit.limit_s).astype(np.float64),)
+        ]
+
+    def _drive_at(
+        self, driver: Driver, scenario: Server | Burst, rate: float, number: int
+    ) -> Drive:
+        """Return what measures a stage of point `number` at `rate`."""
+        if isinstance(scenario, Server):
+            return lambda stop, sent: driver.open(rate, stop, point=number, sent=sent)
+        shape, spikes = scenario.shape, _spikes(scenario)
+        return lambda stop, sent: driver.burst(
+            rate, stop, shape=shape, spikes=spikes, point=number, sent=sent
+        )
 
     def _replay(self, scenario: Trace) -> Measured:
         """Replay the trace's arrivals within the profile's window, requests of its lengths."""
         most_s = self._profile.server_most_s
         trace = read_trace(self._job.data / scenario.file).window(scenario.speed, most_s)
         inputs = trace_requests(trace, self._job.workload)
-        drive = partial(self.driver(inputs).replay, trace.times_s, StopRule(0.0, most_s, 1))
-        return self._point(drive, inputs, rate=len(inputs) / max(float(trace.times_s[-1]), 1e-9))
+        driver = self.driver(inputs)
+        return self._point(
+            lambda stop, _: driver.replay(trace.times_s, stop),
+            StopRule(0.0, most_s, 1),
+            inputs,
+            rate=len(inputs) / max(float(trace.times_s[-1]), 1e-9),
+        )
 
     def _point(
         self,
-        drive: Callable[[], Samples],
+        drive: Drive,
+        stop: StopRule,
         inputs: Sequence[Request],
         *,
+        most_s: float | None = None,
         load: float | None = None,
         rate: float | None = None,
         query_size: int = 1,
     ) -> Measured:
+        """Measure one operating point, in stages of altogether at most `most_s`."""
+        audio_s, asked = audio_seconds(inputs), tokens_asked(inputs)
+        began_at = datetime.now(UTC)
         self._energy.begin()
-        samples = drive()
+        samples, ending = self._stages(drive, stop, audio_s, most_s, load is not None, query_size)
         readings = self._energy.end()
-        audio_s = audio_seconds(inputs)
-        window = Window(
-            samples, audio_s, tokens_asked(inputs), self._job.target.runtime.max_delay_s
-        )
+        delay_s = self._job.target.runtime.max_delay_s
+        window = Window(samples, audio_s, asked, delay_s)
         queries = Window(samples.by_query(query_size), audio_s) if query_size > 1 else None
         point = summarise(
             window,
@@ -174,12 +246,50 @@ class ScenarioRunner:
             load=load,
             requested_rate=rate,
             queries=queries,
-        )
+        ).model_copy(update={"ending": ending, "began_at": began_at})
         self._note(_in_words(point))
-        return Measured(samples, window, point)
+        steady_ns = warm_up_end_ns(queries or window, self._scenario.kind)
+        return Measured(samples, window.since(steady_ns), point)
+
+    def _stages(
+        self,
+        drive: Drive,
+        stop: StopRule,
+        audio_s: Sequence[float],
+        most_s: float | None,
+        by_load: bool,
+        query_size: int,
+    ) -> tuple[Samples, Ending]:
+        scenario, profile = self._scenario, self._profile
+        if isinstance(scenario, Trace):
+            return drive(stop, 0), Ending(why="trace_end")
+        spiked = isinstance(scenario, Burst) and _spikes(scenario) is not None
+        if spiked or (profile.precision is None and not (profile.certify and by_load)):
+            samples = drive(stop, 0)
+            enough = len(samples.rows) >= stop.count * query_size
+            return samples, Ending(why="count" if enough else "time_box")
+        precision = Precision(
+            profile.precision or 0.0,
+            () if scenario.kind == "offline" else tuple(self._job.workload.slo),
+            decide=by_load,
+            certify=profile.certify,
+        )
+        return run_stages(
+            drive,
+            stop,
+            precision,
+            self._clock,
+            most_s=stop.most_s if most_s is None else min(most_s, stop.most_s),
+            window_of=lambda samples: Window(
+                samples.by_query(query_size) if query_size > 1 else samples, audio_s
+            ),
+        )
 
     def _wanted(self) -> int:
         """Return how many requests the SLO's percentiles need, with the profile's surplus."""
+        if self._profile.certify:
+            slo = self._job.workload.slo
+            return max(early_stopping.minimum_queries(limit.percentile) for limit in slo)
         return max(
             math.ceil(self._profile.surplus * statistics.minimum_samples(limit.percentile / 100))
             for limit in self._job.workload.slo

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness import steady_state
-from harness.measure.environment import Disturbance
+from harness.measure.disturbance import Disturbance
 from harness.measure.summary import Window
 from harness.schema.record import Point, Reason, Verdict
 from harness.schema.workload import SloLimit
@@ -22,6 +22,13 @@ RATE_NOISY = 0.95
 LENGTH_INVALID = 0.10
 LAG_INVALID_SHARE = 0.10
 DRIFT_NOISY = 0.10
+SHORT_SHARE = 0.90
+SHORT_GAPS = 10
+CLOCK_NOISY_S = 0.1
+SUSPEND_NOISY_S = 0.01
+CLOCK_CHANGE_NOISY = 0.10
+HARNESS_NOISY = 0.10
+QUOTA_NOISY = 0.01
 
 
 def judge(
@@ -32,11 +39,13 @@ def judge(
     disturbed: Disturbance,
     complaints: Sequence[str],
     simulated: bool,
+    least_s: float = 0.0,
 ) -> Verdict:
     """Return the verdict over all operating points of a cell.
 
     Anything in `invalid` makes the record unusable; anything else found makes it noisy. Whether the
-    sample proves the SLO matters at the `headline` point only.
+    sample proves the SLO matters at the `headline` point only. `least_s` is how long the profile
+    wants every window to last.
     """
     invalid: list[Reason] = []
     noisy: list[Reason] = []
@@ -49,6 +58,7 @@ def judge(
         invalid.append(Reason(code="simulated", text="the target is simulated, not hardware"))
     for window, point in zip(windows, points, strict=True):
         _judge_point(window, point, slo, invalid, noisy)
+        _judge_duration(point, least_s, noisy)
     if headline is not None and points[headline].slo_state == "unproven":
         point = points[headline]
         noisy.append(
@@ -59,6 +69,13 @@ def judge(
                 value=float(point.requests),
             )
         )
+    _judge_machine(disturbed, invalid, noisy)
+    state = "invalid" if invalid else "noisy" if noisy else "valid"
+    return Verdict(state=state, reasons=tuple(invalid + noisy))  # type: ignore[arg-type]
+
+
+def _judge_machine(disturbed: Disturbance, invalid: list[Reason], noisy: list[Reason]) -> None:
+    """Judge what others did to the machine, and what the harness did."""
     if disturbed.steal_share > STEAL_NOISY:
         reason = Reason(
             code="steal",
@@ -85,8 +102,101 @@ def judge(
                 limit=PRESSURE_NOISY,
             )
         )
-    state = "invalid" if invalid else "noisy" if noisy else "valid"
-    return Verdict(state=state, reasons=tuple(invalid + noisy))  # type: ignore[arg-type]
+    harness = disturbed.harness_cores
+    # With a core to spare it took nothing from the target.
+    if harness is not None and harness > HARNESS_NOISY and disturbed.free_cores < 1:
+        noisy.append(
+            Reason(
+                code="harness-share",
+                text=f"the harness itself used {harness:.2f} of a core, and none was free",
+                value=harness,
+                limit=HARNESS_NOISY,
+            )
+        )
+    quota = disturbed.quota_share
+    if quota is not None and quota > QUOTA_NOISY:
+        noisy.append(
+            Reason(
+                code="cpu-quota",
+                text=f"the limit of a control group stopped this process in {quota:.1%} of its "
+                "periods",
+                value=quota,
+                limit=QUOTA_NOISY,
+            )
+        )
+    if disturbed.foreign_processes:
+        noisy.append(
+            Reason(
+                code="foreign-gpu",
+                text=f"{disturbed.foreign_processes} other processes compute on the target's GPU",
+                value=float(disturbed.foreign_processes),
+                limit=0.0,
+            )
+        )
+    _judge_clocks(disturbed, noisy)
+
+
+def _judge_clocks(disturbed: Disturbance, noisy: list[Reason]) -> None:
+    """Judge the clocks by which time is told, and those that the chips run at."""
+    if abs(disturbed.clock_step_s) > CLOCK_NOISY_S:
+        noisy.append(
+            Reason(
+                code="clock",
+                text=f"the wall clock was set by {disturbed.clock_step_s:+.3f} s meanwhile; "
+                "latencies are not affected",
+                value=disturbed.clock_step_s,
+                limit=CLOCK_NOISY_S,
+            )
+        )
+    if disturbed.suspended_s > SUSPEND_NOISY_S:
+        noisy.append(
+            Reason(
+                code="clock",
+                text=f"the machine was suspended for {disturbed.suspended_s:.2f} s meanwhile",
+                value=disturbed.suspended_s,
+                limit=SUSPEND_NOISY_S,
+            )
+        )
+    if disturbed.throttle_events or disturbed.throttled_share or disturbed.gpu_slowed:
+        found = [*disturbed.gpu_slowed]
+        if disturbed.throttle_events:
+            found.append(f"the processor throttled {disturbed.throttle_events} times")
+        if disturbed.throttled_share:
+            found.append(f"for {disturbed.throttled_share:.1%} of the time")
+        noisy.append(
+            Reason(
+                code="throttle",
+                text=f"the hardware was slowed down: {', '.join(found)}",
+                value=disturbed.throttled_share,
+                limit=0.0,
+            )
+        )
+    change = disturbed.clock_change
+    if change is not None and abs(change) > CLOCK_CHANGE_NOISY:
+        noisy.append(
+            Reason(
+                code="throttle",
+                text=f"the clock rate changed by {change:+.0%} from the start to the end",
+                value=change,
+                limit=CLOCK_CHANGE_NOISY,
+            )
+        )
+
+
+def _judge_duration(point: Point, least_s: float, noisy: list[Reason]) -> None:
+    """Judge whether the window lasted; the last of Poisson arrivals may come some gaps early."""
+    gap_s = SHORT_GAPS / point.requested_rate if point.requested_rate else 0.0
+    limit_s = SHORT_SHARE * least_s
+    if point.duration_s + gap_s < limit_s:
+        noisy.append(
+            Reason(
+                code="short",
+                text=f"the window lasted {point.duration_s:.1f} s{_where(point)}, "
+                f"its profile wants {least_s:g} s",
+                value=point.duration_s,
+                limit=limit_s,
+            )
+        )
 
 
 def _where(point: Point) -> str:

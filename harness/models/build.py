@@ -13,7 +13,6 @@ import hashlib
 import logging
 import math
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache as memoise
@@ -21,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.errors import SpecError, UnsupportedError
+from harness.files import temporary_prefix, whole_folder
 from harness.models import llama, llama_onnx, onnx_graph, trees_mlp, whisper, whisper_onnx
 from harness.models import weights as weights_file
 from harness.models.model import Architecture, Model, Weights
@@ -169,18 +169,11 @@ def _once(path: Path, build: Callable[[Path], None]) -> None:
     with _lock(path.with_name(f"{path.name}.lock")):
         if path.exists():
             return
-        prefix = f".{path.name}~"
-        for left_over in path.parent.glob(f"{prefix}*"):
+        for left_over in path.parent.glob(f"{temporary_prefix(path)}*"):
             # Its builder was killed: whoever builds holds the lock.
             shutil.rmtree(left_over)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix))
-        try:
+        with whole_folder(path, hint="free some disk space or set HARNESS_CACHE") as temporary:
             build(temporary)
-            temporary.chmod(0o755)
-            temporary.rename(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
 
 @contextmanager

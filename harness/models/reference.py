@@ -6,8 +6,6 @@ A file is named by the hash of all it depends on, so it is never out of date.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.files import whole_file
 from harness.models.inputs import inputs_hash
 from harness.models.model import Model, Weights
 from harness.models.requests import ScoreSpeechRequest, ScoreTextRequest
@@ -129,13 +128,6 @@ def _kept(
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
     arrays = compute()
-    cache.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=cache, prefix=".reference-", suffix=".npz")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, *arrays)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path, hint="free some disk space or set HARNESS_CACHE") as file:
+        np.savez(file, *arrays)
     return arrays

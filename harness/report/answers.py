@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness import units
 from harness.mapper.choice import unknown_lines
 from harness.report import words
+from harness.report.energy import year_in_short
 from harness.report.view import WorkloadView
 from harness.schema.decision import Interval, Option, WorkloadDecision
 from harness.schema.record import SloCheck
@@ -43,6 +44,7 @@ class Answer:
     promises: tuple[Promise, ...]
     fleet: str
     energy: str
+    energy_year: tuple[str, ...]
     runner_up: str
 
 
@@ -94,9 +96,13 @@ def yearly(option: Option) -> str:
 
 
 def energy(option: Option) -> str:
-    """Return the energy of a request with its boundary, or that it is not measured and why."""
+    """Return the energy of a request with its boundary, or that it is not measured and why.
+
+    The remedy stands with the reason.
+    """
     if option.energy_j_per_request is None:
-        return f"not measured: {option.energy_reason or 'no reason given'}"
+        text = f"not measured: {option.energy_reason or 'no reason given'}"
+        return f"{text}. To enable it: {option.energy_remedy}" if option.energy_remedy else text
     boundary = option.energy_boundary or "boundary not stated"
     return f"{figure(option.energy_j_per_request, 'J')} a request ({boundary})"
 
@@ -121,6 +127,7 @@ def _answer(view: WorkloadView) -> Answer:
         promises=() if choice is None else tuple(promise(check) for check in choice.slo),
         fleet="" if choice is None else fleet(choice),
         energy="" if choice is None else energy(choice),
+        energy_year=() if choice is None else year_in_short(choice),
         runner_up=_runner_up(second),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import units
+from harness.report.energy import amount, boundary, is_modelled
 from harness.report.latency import LABEL_LENGTH
 from harness.report.scale import Scale
 from harness.report.text import clip
@@ -15,6 +16,8 @@ from harness.schema.decision import Interval
 ROW_HEIGHT = 46
 FOOT = 8
 SHORTEST_PERCENT = 0.4
+Figure = tuple[str, Standing, Interval, bool]
+"""A bar's label, standing and figure, and whether that is modelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Bar:
     middle_y: str
     width: str
     whisker: tuple[str, str] | None
+    modelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,16 @@ class BarDrawing:
     height: str
     bars: tuple[Bar, ...]
 
+    @property
+    def modelled(self) -> bool:
+        """Whether any of the bars is modelled."""
+        return any(bar.modelled for bar in self.bars)
+
 
 def cost_bars(view: WorkloadView) -> BarDrawing | None:
     """Return what a unit costs on each option, at the buyer's demand; None without options."""
     found = [
-        (row.title, row.standing, row.option.cost_per_unit_usd)
+        (row.title, row.standing, row.option.cost_per_unit_usd, False)
         for row in view.rows
         if row.option is not None
     ]
@@ -57,36 +66,36 @@ def cost_bars(view: WorkloadView) -> BarDrawing | None:
 
 
 def energy_bars(view: WorkloadView) -> tuple[tuple[str, BarDrawing], ...]:
-    """Return a drawing for each boundary, since energy is not comparable across boundaries."""
-    by_boundary: dict[str, list[tuple[str, Standing, Interval]]] = {}
+    """Return a drawing for each boundary, since energy is not comparable across boundaries.
+
+    Modelled bars are hatched.
+    """
+    by_boundary: dict[str, list[Figure]] = {}
     for row in view.rows:
         option = row.option
         if option is not None and option.energy_j_per_request is not None:
-            boundary = option.energy_boundary or "boundary not stated"
-            by_boundary.setdefault(boundary, []).append(
-                (row.title, row.standing, option.energy_j_per_request)
+            by_boundary.setdefault(boundary(option), []).append(
+                (row.title, row.standing, option.energy_j_per_request, is_modelled(option))
             )
     return tuple(
         (
-            boundary,
+            name,
             _bars(
                 f"{view.key}-energy-{index}",
-                f"Energy of a request of {view.decision.title}, {boundary}",
+                f"Energy of a request of {view.decision.title}, {name}",
                 found,
                 "J",
             ),
         )
-        for index, (boundary, found) in enumerate(by_boundary.items(), start=1)
+        for index, (name, found) in enumerate(by_boundary.items(), start=1)
     )
 
 
-def _bars(
-    key: str, title: str, found: Sequence[tuple[str, Standing, Interval]], unit: str
-) -> BarDrawing:
-    ends = [figure.value if figure.high is None else figure.high for _, _, figure in found]
-    scale = Scale.spanning([*ends, *(figure.value for _, _, figure in found)], from_zero=True)
+def _bars(key: str, title: str, found: Sequence[Figure], unit: str) -> BarDrawing:
+    ends = [figure.value if figure.high is None else figure.high for _, _, figure, _ in found]
+    scale = Scale.spanning([*ends, *(figure.value for _, _, figure, _ in found)], from_zero=True)
     bars = []
-    for index, (label, standing, figure) in enumerate(found):
+    for index, (label, standing, figure, modelled) in enumerate(found):
         low, high = figure.low, figure.high
         whisker = None
         if low is not None and high is not None and low < high:
@@ -96,18 +105,18 @@ def _bars(
             Bar(
                 label=clip(label, LABEL_LENGTH),
                 standing=standing,
-                figure=units.quantity(figure.value, unit),
+                figure=f"{units.quantity(figure.value, unit)}{'*' if modelled else ''}",
                 label_y=str(top + 16),
                 bar_y=str(top + 24),
                 middle_y=str(top + 31),
                 width=_place(max(SHORTEST_PERCENT, 100 * scale.share(figure.value))),
                 whisker=whisker,
+                modelled=modelled,
             )
         )
     spoken = "; ".join(
-        f"{clip(label, LABEL_LENGTH)}: "
-        f"{units.interval(figure.value, figure.low, figure.high, unit)}"
-        for label, _, figure in found
+        f"{clip(label, LABEL_LENGTH)}: {amount(figure, unit, modelled)}"
+        for label, _, figure, modelled in found
     )
     return BarDrawing(key, title, f"{spoken}.", str(ROW_HEIGHT * len(found) + FOOT), tuple(bars))
 

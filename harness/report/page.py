@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from harness import units
 from harness.errors import StoreError
-from harness.report import answers, provenance, words
+from harness.report import answers, energy, provenance, words
 from harness.report.bars import cost_bars, energy_bars
 from harness.report.charts import curve_charts
 from harness.report.latency import latency_drawings
@@ -64,6 +64,9 @@ def render(decision: Decision, records: Sequence[Record], *, command: str | None
         curves={view.key: curve_charts(view) for view in views},
         costs={view.key: cost_bars(view) for view in views},
         energies={view.key: energy_bars(view) for view in views},
+        coverage={view.key: energy.coverage(view) for view in views},
+        requests={view.key: energy.requests(view) for view in views},
+        parts=[name for name, _ in energy.PARTS],
         software=provenance.software(known),
         environment=provenance.environment(known),
         pins=provenance.pins(decision, given),
@@ -94,6 +97,7 @@ def _environment() -> Environment:
         "rate": units.rate,
         "quantity": units.quantity,
         "figure": lambda interval, unit: _unbroken(answers.figure(interval, unit)),
+        "whole": _unbroken,
         "metric": _metric,
         "bare": _bare,
         "limit": _limit,
@@ -107,7 +111,7 @@ def _environment() -> Environment:
         "tier": words.tier,
         "scenario": words.scenario,
         "percentile": _percentile,
-        "energy": answers.energy,
+        "year": energy.year,
         "fleet": answers.fleet,
         "yearly": answers.yearly,
     }

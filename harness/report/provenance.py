@@ -70,13 +70,18 @@ def _values(fields: Sequence[EnvironmentField]) -> str:
     """Return the distinct values; of many different numbers only the range."""
     amounts = [f.value for f in fields if isinstance(f.value, int | float)]
     distinct = dict.fromkeys(
-        f"unavailable: {f.unavailable or 'no reason given'}" if f.value is None else _words(f.value)
-        for f in fields
+        _words(f.value) if f.value is not None else _absence(f) for f in fields
     )
     if len(distinct) > MOST_VALUES and len(amounts) == len(fields):
         low, high = _words(min(amounts)), _words(max(amounts))
         return f"{low} to {high} over {units.count(len(fields))} records"
     return "; ".join(distinct)
+
+
+def _absence(field: EnvironmentField) -> str:
+    if field.not_applicable is not None:
+        return f"none: {field.not_applicable}"
+    return f"unavailable: {field.unavailable or 'no reason given'}"
 
 
 def _words(value: object) -> str:

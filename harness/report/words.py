@@ -37,7 +37,20 @@ STATES = {
     "failed": ("✕", "failed"),
     "unsupported": ("✕", "unsupported"),
     "ok": ("✓", "measured"),
+    "metered": ("✓", "metered"),
+    "partial": ("≈", "in part"),
+    "modelled": ("*", "modelled"),
+    "not_metered": ("–", "not metered"),
 }
+
+ENERGY_LINES = {
+    "it_energy": "Energy of the machines",
+    "facility_energy": "Energy of the facility",
+    "electricity": "Electricity",
+    "carbon": "Emitted for the energy",
+    "embodied_carbon": "Emitted for making the machines",
+}
+"""The lines of a fleet's year."""
 
 TIERS = {"cloud": "cloud", "on_premises": "on premises", "edge": "edge"}
 
@@ -70,7 +83,11 @@ GLOSSARY = (
         "The range in brackets. If the measurement were repeated many times, 95 of 100 such ranges "
         "would hold the true value. Two overlapping ranges do not separate two targets.",
     ),
-    ("Boundary", "What an energy figure includes: the chip, the package, the node, or the wall."),
+    (
+        "Boundary",
+        "What an energy figure includes: the chip, the package, the node, or the wall. Figures of "
+        "different boundaries are never compared, and a chip's never stands for its machine.",
+    ),
     (
         "Cost per unit at full use",
         "The cost if every hired or bought machine worked at the highest load within the SLO all "
@@ -78,6 +95,15 @@ GLOSSARY = (
     ),
     ("Evidence", "How a figure is known: measured, imported, projected or claimed, best first."),
     ("Feasible", "No rule of the brief speaks against the target, cost aside."),
+    (
+        "kgCO2e",
+        "Kilograms of carbon dioxide that would warm as much as all the greenhouse gases emitted.",
+    ),
+    (
+        "Modelled*",
+        "Not read from a meter alone, but worked out from a declared power or a model. Marked with "
+        "the word, an asterisk and hatched bars.",
+    ),
     (
         "Noisy",
         "Something disturbed the measurement, or it proves less than it should. The figures can be "
@@ -91,6 +117,7 @@ GLOSSARY = (
         "p50, p95, p99",
         "Percentiles. A p95 of 200 ms means that 95 of 100 requests took 200 ms or less.",
     ),
+    ("PUE", "Power usage effectiveness: what the facility draws over what its machines draw."),
     (
         "Quality gate",
         "A check that the target computes the right answers, not only fast ones. A target that "

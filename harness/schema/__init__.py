@@ -9,6 +9,7 @@ from harness.schema.base import Document, Evidence, Fact, ScenarioKind, Spec, Ta
 from harness.schema.brief import Brief
 from harness.schema.calibration import Calibration
 from harness.schema.decision import Decision
+from harness.schema.power_import import PowerImport
 from harness.schema.record import EnergyReading, Metric, Point, Record
 from harness.schema.target import Target
 from harness.schema.workload import Workload
@@ -24,6 +25,7 @@ __all__ = [
     "Fact",
     "Metric",
     "Point",
+    "PowerImport",
     "Record",
     "ScenarioKind",
     "Spec",
@@ -42,6 +44,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "record": Record,
     "decision": Decision,
     "calibration": Calibration,
+    "power-import": PowerImport,
 }
 """The documents by the name that the command line uses."""
 

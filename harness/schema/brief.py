@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -49,12 +49,28 @@ class Constraints(Spec):
     minimum_evidence: Evidence = "measured"
 
 
+class CarbonIntensity(Spec):
+    """What a kWh of the site's electricity emits, in kgCO2e, with where that is known from.
+
+    `method` is the GHG Protocol's: the grid's mix at the place, or the contract's. `average` counts
+    all generation, `marginal` what one kWh more would start; the two do not stand for each other.
+    `year` is the year of the data. The upper limit catches grams given for kilograms.
+    """
+
+    kg_per_kwh: Annotated[float, Field(ge=0, le=3)]
+    method: Literal["location", "market"]
+    kind: Literal["average", "marginal"]
+    year: Annotated[int, Field(ge=1990, le=2100)]
+    source: Text
+    date: date
+
+
 class Economics(Spec):
     """The money side: all inputs, none hidden.
 
     `utilisation_max` is the share of the measured throughput at the SLO that planning for the peak
-    hour may use. `electricity_usd_per_kwh` and `pue` (facility power / IT power) matter for
-    purchased targets.
+    hour may use. `electricity_usd_per_kwh` and `pue` (facility power / IT power) price the
+    energy of purchased targets. Without `carbon_intensity` no emissions are stated.
     """
 
     horizon_years: Positive = 3.0
@@ -62,6 +78,7 @@ class Economics(Spec):
     utilisation_max: Annotated[float, Field(gt=0, le=1)] = 0.7
     electricity_usd_per_kwh: Fact
     pue: Fact
+    carbon_intensity: CarbonIntensity | None = None
     staff_usd_per_year: NonNegative = 0.0
 
 

@@ -49,11 +49,31 @@ class Rejection(Spec):
 
 
 class CostLine(Spec):
-    """One line of the yearly cost of a fleet; None where it is unknown, with why in `basis`."""
+    """One line of the yearly cost of a fleet; None where it is unknown, with why in `basis`.
+
+    The bounds are None where the line is as exact as the price that it comes from.
+    """
 
     name: Literal["rent", "capital", "maintenance", "colocation", "energy", "staff"]
     usd_per_year: float | None
     basis: Text
+    low_usd_per_year: float | None = None
+    high_usd_per_year: float | None = None
+
+
+class EnergyLine(Spec):
+    """What a fleet draws or emits in a year; `figure` is None where that is not known.
+
+    `basis` names the assumptions, or why there is no figure; `remedy` what would give one. A
+    `modelled` figure rests on a declared power, not on a meter alone.
+    """
+
+    name: Literal["it_energy", "facility_energy", "electricity", "carbon", "embodied_carbon"]
+    unit: Literal["kWh", "USD", "kgCO2e"]
+    figure: Interval | None
+    basis: Text
+    modelled: bool = False
+    remedy: str | None = None
 
 
 class Option(Spec):
@@ -61,7 +81,8 @@ class Option(Spec):
 
     `load` is the share of the back-to-back rate at which `throughput` was measured. The cost is
     that of the first year at the buyer's demand, the sum of `cost_lines`; `cost_per_unit_full_usd`
-    is the same fleet at 100 % of its throughput. `warnings` say what the figures leave out.
+    is the same fleet at 100 % of its throughput. `energy_lines` are of the same fleet and year, and
+    no part of the choice. `warnings` say what the figures leave out.
     """
 
     target: Name
@@ -85,6 +106,8 @@ class Option(Spec):
     energy_j_per_request: Interval | None
     energy_boundary: str | None
     energy_reason: str | None
+    energy_remedy: str | None = None
+    energy_lines: tuple[EnergyLine, ...] = ()
     price_source: Text
     price_date: date
     load: float | None = None

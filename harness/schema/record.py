@@ -11,7 +11,7 @@ from harness.schema.base import Document, Evidence, Name, NonNegative, Spec, Tex
 from harness.schema.target import Target
 from harness.schema.workload import Scenario, SloLimit, Workload
 
-ProfileName = Literal["quick", "standard", "rigorous"]
+ProfileName = Literal["quick", "standard", "rigorous", "mlperf"]
 Status = Literal["ok", "failed", "unsupported"]
 FailureKind = Literal[
     "exception",
@@ -25,6 +25,18 @@ FailureKind = Literal[
     "unsupported",
 ]
 Boundary = Literal["chip", "package", "dram", "module", "node", "wall"]
+EnergyFlag = Literal[
+    "short_window",
+    "wrap_corrected",
+    "counter_reset",
+    "cross_check_failed",
+    "gaps",
+    "negative_sample",
+    "throttled",
+    "shared_device",
+    "partial_coverage",
+    "simulated",
+]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Ulid = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
@@ -34,7 +46,10 @@ class Metric(Spec):
     """A figure with its 95 % interval. `value` is None exactly when `reason` says why.
 
     `low` or `high` is None where the sample supports no finite bound on that side. `n_eff` is the
-    number of independent samples that the `n` correlated ones are worth.
+    number of independent samples that the `n` correlated ones are worth. `certified` is MLPerf's
+    early-stopping bound on a percentile (99 % confidence, requests taken as independent); None
+    below its least number of requests. `widened` is the relative amount by which disturbances of
+    the run widened `low` and `high`.
     """
 
     unit: Text
@@ -46,6 +61,8 @@ class Metric(Spec):
     n_eff: NonNegative | None = None
     method: Text
     reason: str | None = None
+    certified: float | None = None
+    widened: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:
@@ -74,11 +91,21 @@ class Histogram(Spec):
     counts: tuple[tuple[int, int], ...]
 
 
+class CrossCheck(Spec):
+    """Two ways to the same joules: the counter's, and the integral of sampled power."""
+
+    counter_j: float
+    integral_j: float
+    ratio: float
+    """counter_j / integral_j"""
+
+
 class EnergyReading(Spec):
     """Joules over a window, or None with the reason and what the user can do about it.
 
-    `uncertainty` is relative, at 95 %, and `parts` names its sources. `covers` lists the components
-    that the joules belong to, so that overlapping readings are never added.
+    `uncertainty` is relative, at 95 %, and `parts` names its sources, which add in quadrature.
+    `covers` lists the components that the joules belong to, so that overlapping readings are never
+    added. A flag says what a reader must know: see docs/energy.md.
     """
 
     meter: Name
@@ -89,7 +116,8 @@ class EnergyReading(Spec):
     provenance: Literal["counter", "sampled", "external", "modelled"] | None
     uncertainty: NonNegative | None = None
     parts: dict[str, float] = Field(default_factory=dict)
-    flags: tuple[str, ...] = ()
+    flags: tuple[EnergyFlag, ...] = ()
+    cross_check: CrossCheck | None = None
     reason: str | None = None
     remedy: str | None = None
 
@@ -103,8 +131,22 @@ class EnergyReading(Spec):
         return self
 
 
+class Ending(Spec):
+    """Why a window closed: precise enough, its count reached, the time box over, the trace at its end.
+
+    `supports` says in words what a window closed by its time box can and cannot support.
+    """
+
+    why: Literal["precise", "count", "time_box", "trace_end"]
+    supports: str | None = None
+
+
 class Point(Spec):
-    """One operating point: the figures at one load. Closed scenarios have exactly one."""
+    """One operating point: the figures at one load. Closed scenarios have exactly one.
+
+    `warm_up_requests` were measured and cut from the window's start, because the latency was not
+    steady yet. `began_at` is the wall clock at the window's start, for joining external logs.
+    """
 
     load: float | None
     requested_rate: float | None
@@ -116,6 +158,9 @@ class Point(Spec):
     slo_state: Literal["met", "missed", "unproven", "not_applicable"]
     latency: Histogram
     energy: tuple[EnergyReading, ...]
+    ending: Ending | None = None
+    began_at: datetime | None = None
+    warm_up_requests: Annotated[int, Field(ge=0)] = 0
 
 
 class QualityCheck(Spec):
@@ -147,10 +192,11 @@ class Verdict(Spec):
 
 
 class EnvironmentField(Spec):
-    """A fact of the machine: a value, or why there is none."""
+    """A fact of the machine: a value, or why it cannot be read, or why there is none to read."""
 
     value: str | int | float | None
     unavailable: str | None = None
+    not_applicable: str | None = None
 
 
 class Failure(Spec):
@@ -166,6 +212,8 @@ class Cell(Spec):
     """What was measured: the identity that resuming, history and comparison go by.
 
     `id` is the hash of all that follows it; `repeat` tells repetitions of the same cell apart.
+    `files` holds the sha256 of each file that the workload names and the cell could read; records
+    of version 0.1.0 have none.
     """
 
     id: CellId
@@ -178,6 +226,7 @@ class Cell(Spec):
     profile: ProfileName
     seed: int
     repeat: Annotated[int, Field(ge=0)] = 0
+    files: dict[str, Digest] = Field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -17,6 +17,10 @@ class Hardware(Spec):
 
     With `detect: true` the facts are read off this machine when the target runs, and kept in the
     record; facts written here win over detected ones. Peaks are dense, never with sparsity.
+
+    `tdp_w` is of one chip. `host_power_w` is what the rest of the machine draws while it serves, in
+    one sale unit; a chip's own meter leaves it out. `embodied_kgco2e` is what making one sale unit
+    emitted.
     """
 
     chip: Text
@@ -30,6 +34,8 @@ class Hardware(Spec):
     fp32_tflops: Fact | None = None
     int8_dense_tops: Fact | None = None
     tdp_w: Fact | None = None
+    host_power_w: Fact | None = None
+    embodied_kgco2e: Fact | None = None
 
 
 class Runtime(Spec):

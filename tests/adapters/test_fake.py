@@ -210,6 +210,7 @@ def start(**options):
         ("segfault", -signal.SIGSEGV),
         ("abort", -signal.SIGABRT),
         ("exit", 7),
+        ("exit_0", 0),
         ("sigkill", -signal.SIGKILL),
     ],
 )
@@ -246,6 +247,31 @@ def ignores_sigterm(pid):
     raise AssertionError("no SigIgn line")
 
 
+def test_a_hang_may_close_its_output():
+    process = start(fault="hang_closing_output")
+    assert process.stdout.readline() == "ready\n"
+    assert process.stdout.read() == ""
+    assert process.stderr.read() == ""
+    assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=60)
+
+
+def test_junk_goes_to_pipes_but_not_to_the_output():
+    read, write = os.pipe()
+    target = make_target(runtime={"adapter": "fake", "options": {"fault": "junk"}})
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, target.model_dump_json()],
+        pass_fds=(write,),
+        capture_output=True,
+        check=True,
+    )
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert b"no JSON" in pipe.read()
+    assert done.stdout == b"ready\nopened\n"
+
+
 def test_spin_uses_the_processor():
     process = start(fault="spin")
     assert process.stdout.readline() == "ready\n"
@@ -269,13 +295,14 @@ def test_flood_writes_and_goes_on():
     assert output.endswith("opened\n")
 
 
-def test_a_grandchild_is_left_behind():
+@pytest.mark.parametrize("own_session", [False, True])
+def test_a_grandchild_is_left_behind(own_session):
     before = {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)}
-    fake._leave_a_process()
+    fake._leave_a_process(own_session=own_session)
     process = fake._LEFT.pop()
     assert process.pid not in before
     assert process.poll() is None
-    assert os.getsid(process.pid) != os.getsid(0)
+    assert (os.getsid(process.pid) != os.getsid(0)) is own_session
     process.kill()
     process.wait()
 

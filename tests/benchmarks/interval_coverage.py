@@ -6,9 +6,12 @@ absent lower bound is below everything). A run whose percentile is refused as "n
 makes no claim: it is neither hit nor miss but counted beside them, and coverage without any claim
 is null.
 
-Some intervals must cover more often than 95 %: order statistics are discrete, a constant is always
-covered, and of "stall" every run holds exactly one, while nothing in the sample says that the next
-run will not hold none or two.
+Two targets stand outside the bar, because there coverage must exceed 95 %. The truth of "constant"
+is a point mass: whatever interval holds a value of the sample holds it. Of "stall" every run holds
+exactly one, so runs differ less than requests that may or may not be slow do, and nothing in the
+sample says that the next run will not hold none or two.
+
+`python -m tests.benchmarks.interval_coverage [--fast] [--size REQUESTS]`
 """
 
 import json
@@ -128,6 +131,12 @@ TARGETS = {
 }
 
 
+WHY_EXCLUDED = {
+    "constant": "a point mass: any interval about it covers",
+    "stall": "every run holds exactly one: runs differ less than their requests say",
+}
+
+
 def coverage(draw, truth, runs, seed):
     """Return {percent: Counter} over `runs` runs: hit, high, low, refused, certified.
 
@@ -154,10 +163,10 @@ def coverage(draw, truth, runs, seed):
 
 
 def main(runs):
-    found, outside = {}, []
+    found, outside, wrong = {}, [], {}
     error = math.sqrt(0.95 * 0.05 / runs)
     print(f"{runs} runs of {N} requests each, nominal 0.95 with a standard error of {error:.3f};")
-    print("the last column is MLPerf's early-stopping bound, nominal 0.99")
+    print("MLPerf: its early-stopping bound, nominal 0.99; * outside the bar of 0.93 to 0.97")
     titles = ("coverage", "too high", "too low", "refused", "MLPerf")
     print(f"{'target':<10} {'':<4}" + "".join(f"{title:>10}" for title in titles))
     for seed, (name, (draw, truth)) in enumerate(TARGETS.items()):
@@ -167,20 +176,31 @@ def main(runs):
             found[key] = count["hit"] / claims if claims else None
             found[f"{key}.refused"] = count["refused"] / runs
             found[f"{key}.mlperf"] = count["certified"] / runs
-            if claims and not 0.93 <= found[key] <= 0.97:
+            wrong[key] = (count["high"] + count["low"]) / runs
+            shown, note = f"{found[key]:.3f}" if claims else "none", ""
+            if name in WHY_EXCLUDED:
+                note = f"  not in the bar: {WHY_EXCLUDED[name]}"
+            elif claims and not 0.93 <= found[key] <= 0.97:
                 outside.append(key)
-            shown = f"{found[key]:.3f}" if claims else "none"
+                note = "  *"
             cells = (shown, count["high"], count["low"], count["refused"])
             print(
                 f"{name:<10} p{percent:<3g}"
                 + "".join(f"{cell:>10}" for cell in cells)
-                + f"{found[f'{key}.mlperf']:>10.3f}"
+                + f"{found[f'{key}.mlperf']:>10.3f}{note}"
             )
-    found["runs"] = runs
-    found["lowest"] = min(v for k, v in found.items() if k.count(".") == 1 and v is not None)
-    found["outside"] = outside
+    within = [v for k, v in found.items() if k in wrong and v is not None]
+    found["runs"], found["requests"] = runs, N
+    found["lowest"] = min(within)
+    found["most_wrong_claims"] = max(wrong.values())
+    found["outside"], found["excluded"] = outside, sorted(WHY_EXCLUDED)
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(100 if "--fast" in sys.argv[1:] else 1_000)
+    arguments = sys.argv[1:]
+    if "--size" in arguments:
+        N = int(arguments[arguments.index("--size") + 1])
+        TARGETS["stall"] = stalled(0.01, 1, vary=False)
+        TARGETS["stalls"] = stalled(0.1, N / 500, vary=True)
+    main(100 if "--fast" in arguments else 1_000)

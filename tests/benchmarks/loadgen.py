@@ -1,4 +1,4 @@
-"""MLPerf LoadGen on a null target, in a process of its own: `null_target(...)` starts one.
+"""MLPerf LoadGen on a target that sleeps, or answers at once: `drive` runs it, in a child process.
 
 LoadGen keeps global state, cannot be interrupted and aborts the process on errors; hence the child.
 """
@@ -7,9 +7,46 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 PATIENCE_S = 120.0
+INPUTS = 64
+
+
+@dataclass(frozen=True)
+class Order:
+    """What LoadGen is asked for.
+
+    scenario: "SingleStream", or "Server" with Poisson arrivals of `rate` per second. Each query
+    takes `service_s` inside LoadGen's callback, one after the other. `whole`: inputs come in whole
+    permutations, not drawn with replacement. The limit and its percentile are those of Server.
+    """
+
+    scenario: str
+    queries: int
+    rate: float = 0.0
+    service_s: float = 0.0
+    trace: bool = True
+    whole: bool = False
+    limit_s: float = 1.0
+    percentile: float = 0.99
+
+
+@dataclass(frozen=True)
+class Driven:
+    """What LoadGen did: its detail log and, if traced, each query in the order of issue.
+
+    When it was due in seconds from the first, its latency in ns from then, and its input.
+    """
+
+    detail: dict
+    due_s: np.ndarray
+    latency_ns: np.ndarray
+    inputs: np.ndarray
 
 
 def absent():
@@ -21,15 +58,11 @@ def absent():
     return None
 
 
-def null_target(scenario, queries, rate=None):
-    """Return LoadGen's own figures: p50_us and p99_us of the latency, and queries/s.
-
-    scenario: "SingleStream", or "Server" with `rate` per second. The target completes each query
-    inside LoadGen's callback, so the latency of Server is its scheduling lag.
-    """
+def drive(order):
+    """Return what LoadGen makes of `order`; RuntimeError with its last words if it breaks."""
     with tempfile.TemporaryDirectory() as folder:
         child = subprocess.run(
-            [sys.executable, __file__, folder, scenario, str(queries), str(rate or 0)],
+            [sys.executable, __file__, folder, json.dumps(asdict(order))],
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -40,6 +73,19 @@ def null_target(scenario, queries, rate=None):
             lines = child.stderr.strip().splitlines()
             raise RuntimeError(f"LoadGen ended with {child.returncode}: {lines[-1:]}")
         found = detail(Path(folder) / "mlperf_log_detail.txt")
+        rows = traced(Path(folder) / "mlperf_log_trace.json") if order.trace else []
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), 3)
+    due_s = (table[:, 0] - table[:1, 0]) / 1e6
+    return Driven(found, due_s, table[:, 1].astype(np.int64), table[:, 2].astype(np.int64))
+
+
+def null_target(scenario, queries, rate=None):
+    """Return LoadGen's own figures: p50_us and p99_us of the latency, and queries/s.
+
+    The target completes each query inside LoadGen's callback, so the latency of Server is its
+    scheduling lag.
+    """
+    found = drive(Order(scenario, int(queries), float(rate or 0), trace=False)).detail
     qps = "result_qps_with_loadgen_overhead"
     return {
         "queries": found["result_query_count"],
@@ -59,31 +105,49 @@ def detail(path):
     return found
 
 
-def main(folder, scenario, queries, rate):
+def traced(path):
+    """Return (due in us, latency in ns, input) of every query of one sample, in order of issue."""
+    rows = {}
+    # By line: other lines of the trace quote their strings twice, so the whole is no JSON.
+    for line in path.read_text().splitlines():
+        if line.startswith('{"name":"Sample",') and '"ph":"b"' in line:
+            event = json.loads(line.rstrip(","))
+            told = event["args"]
+            rows[told["query_seq"]] = (event["ts"], told["complete_ns"], told["sample_idx"])
+    return [rows[query] for query in sorted(rows)]
+
+
+def main(folder, text):
     import mlperf_loadgen as loadgen
 
+    order = Order(**json.loads(text))
+
     def issue(samples):
+        if order.service_s:
+            time.sleep(order.service_s)
         loadgen.QuerySamplesComplete(
             [loadgen.QuerySampleResponse(sample.id, 0, 0) for sample in samples]
         )
 
     settings = loadgen.TestSettings()
-    settings.scenario = getattr(loadgen.TestScenario, scenario)
+    settings.scenario = getattr(loadgen.TestScenario, order.scenario)
     settings.mode = loadgen.TestMode.PerformanceOnly
     settings.min_duration_ms = 0
-    settings.min_query_count = settings.max_query_count = int(queries)
+    settings.min_query_count = settings.max_query_count = order.queries
     settings.single_stream_expected_latency_ns = 1_000
-    if float(rate):
-        settings.server_target_qps = float(rate)
-        settings.server_target_latency_ns = 1_000_000_000
+    settings.sample_concatenate_permutation = order.whole
+    if order.rate:
+        settings.server_target_qps = order.rate
+        settings.server_target_latency_ns = round(order.limit_s * 1e9)
+        settings.server_target_latency_percentile = order.percentile
     output = loadgen.LogOutputSettings()
     output.outdir = folder
     output.copy_summary_to_stdout = False
     logs = loadgen.LogSettings()
     logs.log_output = output
-    logs.enable_trace = False
+    logs.enable_trace = order.trace
     target = loadgen.ConstructSUT(issue, lambda: None)
-    library = loadgen.ConstructQSL(64, 64, lambda samples: None, lambda samples: None)
+    library = loadgen.ConstructQSL(INPUTS, INPUTS, lambda samples: None, lambda samples: None)
     loadgen.StartTestWithLogSettings(target, library, settings, logs, "absent.config")
     loadgen.DestroyQSL(library)
     loadgen.DestroySUT(target)

@@ -20,7 +20,6 @@ from harness.adapters.base import RowRequest
 from harness.cli.output import table
 from harness.mapper import decide
 from harness.measure.drive import Driver, StopRule
-from harness.measure.energy import Energy
 from harness.measure.job import Job
 from harness.measure.profile import PROFILES
 from harness.measure.scenario import ScenarioRunner, find_headline
@@ -49,6 +48,16 @@ WORKLOAD = make_fraud_workload(
     demand={"requests_per_month": 1e13},
 )
 ROWS = [RowRequest(np.zeros(2, dtype=np.float32))]
+
+
+class NoEnergy:
+    """A simulated target draws nothing."""
+
+    def begin(self):
+        pass
+
+    def end(self):
+        return []
 
 
 def draw_service(rng, service_s, size):
@@ -94,7 +103,7 @@ def measure(target, service_s, number, seed, repeat, profile):
     )
     driver = Driver(session, ROWS, clock, seed)
     driver.closed(StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries))
-    runner = ScenarioRunner(job, session, Energy("other"), ROWS, clock, lambda text: None)
+    runner = ScenarioRunner(job, session, NoEnergy(), ROWS, clock, lambda text: None)
     points = tuple(each.point for each in runner.run())
     changes = {"cell": cell, "points": points, "headline": find_headline(points)}
     spent_s = (clock.now_ns() - began_ns) / 1e9

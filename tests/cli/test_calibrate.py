@@ -88,7 +88,11 @@ def test_records_name_the_calibration_of_their_machine(tmp_path, monkeypatch):
         stored = run.run_plan(plan, store, ledger, tmp_path, Silent()).stored
         assert len(stored) == 1
         assert store.read(stored[0].folder) == stored[0]
-        return stored[0].record.calibration
+        record = stored[0].record
+        assert record.environment["calibration"].value == (
+            "current" if record.calibration else None
+        )
+        return record.calibration
 
     assert named() is None
     calibrate("--results", store.root)

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from harness.cli import main
-from harness.store import Store, new_ulid
+from harness.measure.samples import Samples, write_parquet
+from harness.store import Store, new_ulid, sha256_of
 from tests.factories import make_point, make_record, make_target, make_workload
 
 WORKLOAD = make_workload()
@@ -144,3 +146,38 @@ def test_a_damaged_record_is_named_and_the_rest_is_compared(results):
     assert str(broken) in result.stderr
     assert "4 against 4 run(s)" in result.stdout
     assert "next: harness run --repeats 5 (4 runs a side; 5 advised)" in result.stdout
+
+
+def test_one_run_a_side_shows_the_noise_within_the_runs(tmp_path):
+    rng = np.random.default_rng(4)
+    folder = tmp_path / "results"
+    for target, factor in (("old", 1.0), ("new", 1.1)):
+        samples, at = Samples(0, 0), 0
+        for step in (factor * 1e8 * np.exp(0.1 * rng.standard_normal(500))).astype(int).tolist():
+            samples.rows.append((0, 0, at, at, -1, at + step, 0, 0, 1, 0))
+            at += step
+        draft = Store(folder).draft()
+        write_parquet([samples], draft.folder / "samples.parquet")
+        draft.commit(
+            make_record(
+                WORKLOAD,
+                make_target(target),
+                scenario="single_stream",
+                run=new_ulid(),
+                id=draft.id,
+                points=(make_point(WORKLOAD, latency_s=0.1 * factor),),
+                files={"samples.parquet": sha256_of(draft.folder / "samples.parquet")},
+            )
+        )
+    result = run("old", "new", "--results", folder, "--metric", "latency_s.p50")
+    assert result.exit_code == 0
+    assert "within-run noise: 95 % interval of the change from the requests" in result.stdout
+    (row,) = (line for line in result.stdout.splitlines() if "latency_s.p50" in line)
+    assert "indicative" in row
+    assert " % to +" in row
+    answer = json.loads(
+        run("old", "new", "--results", folder, "--metric", "latency_s.p50", "--json").stdout
+    )
+    within = answer["cells"][0]["metrics"][0]["within"]
+    assert within["low"] < 1.1 < within["high"]
+    assert within["n"] == 1_000

@@ -81,7 +81,12 @@ class Meter:
 @pytest.mark.parametrize(
     ("answer", "state", "text", "status"),
     [
-        (MeterInfo("m", "chip", ("gpu:0",), "NVML"), "ok", "chip: gpu:0 (from NVML)", 0),
+        (
+            MeterInfo("m", "chip", ("gpu:0",), "NVML", 0.1, 0.05, "declared"),
+            "ok",
+            "chip: gpu:0 (from NVML)",
+            0,
+        ),
         (Unmeasurable("no counter", "use bare metal"), "missing", "no counter", 0),
         (OSError("boom"), "broken", "probe() raised OSError: boom", 1),
     ],

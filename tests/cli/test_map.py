@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from harness.cli import main
+from harness.execute.ledger import Ledger, Options
 from harness.schema import Decision
 from harness.store import Store
 from tests.factories import make_brief, make_point, make_record, make_target, make_workload
@@ -73,6 +74,34 @@ def test_the_answer_reads_from_choice_to_next_command(catalog, results):
     unmeasured = next(line for line in lines if line.strip().startswith("unmeasured"))
     assert unmeasured.endswith("-> harness run -w chat -t unmeasured")
     assert lines[-1] == "next: harness report question"
+    why = "no powercap tree on this machine -> run on bare metal"
+    assert f"  energy not measured on fast: {why}" in lines
+    assert "a year of the fleet" not in result.stdout
+
+
+def test_a_year_of_a_fleet_is_told_with_what_is_not_known(catalog, tmp_path):
+    node = make_point(WORKLOAD, joules=1000.0).energy[0].model_copy(update={"boundary": "node"})
+    add(tmp_path, FAST, make_point(WORKLOAD, rate=50.0, load=0.8, energy=(node,)), headline=0)
+    add(tmp_path, SLOW, make_point(WORKLOAD, rate=20.0, load=0.8, joules=9.0), headline=0)
+    lines = run("question", "--catalog", catalog, "--results", tmp_path).stdout.splitlines()
+
+    start = next(i for i, x in enumerate(lines) if "a year of the fleet" in x)
+    fast, slow, why = lines[start + 1 : start + 4]
+    assert fast.split()[:3] == ["fast", "1,139", "kWh"]
+    assert "in the rent" in fast
+    assert slow.split()[:3] == ["slow", "not", "known"]
+    assert "facility energy of slow not known: only package was metered" in why
+    assert "-> meter the node or the wall" in why
+
+
+def test_a_target_that_was_skipped_says_why(catalog, results):
+    ledger = Ledger.begin(results, "01RUN", Options((), (), (), "quick", 0), [])
+    ledger.append("skip", target="unmeasured", reason="no NVIDIA GPU on this machine")
+    result = run("question", "--catalog", catalog, "--results", results)
+
+    unmeasured = next(x for x in result.stdout.splitlines() if x.strip().startswith("unmeasured"))
+    assert "the newest run skipped the target: no NVIDIA GPU on this machine" in unmeasured
+    assert unmeasured.endswith("-> on a machine that can run it: harness run -w chat -t unmeasured")
 
 
 def test_json_is_the_decision(catalog, results):

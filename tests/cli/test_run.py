@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.execute.ledger import skipped
 from harness.store import Store
 from tests.factories import make_fraud_workload, make_target
 
@@ -183,6 +184,7 @@ def test_a_machine_that_can_run_nothing_says_why(place: Path) -> None:
     assert code == 3
     assert "skipped gpu" in err
     assert "nonesuch" in err
+    assert "nonesuch" in skipped(place / "results")["gpu"]
 
 
 def test_a_plan_is_shown_without_running(place: Path) -> None:

@@ -6,7 +6,8 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.schema import Target
-from tests.factories import make_target, make_workload
+from harness.store import Store
+from tests.factories import make_point, make_record, make_target, make_workload
 
 
 @pytest.fixture
@@ -77,3 +78,26 @@ def test_a_broken_file_says_where(folder):
     assert result.exit_code == 2
     assert "card.yaml:3:1: nmae: unknown key 'nmae'" in result.stderr
     assert "hint: did you mean 'name'?" in result.stderr
+
+
+def test_a_record_is_shown_with_the_bound_that_mlperf_would_give(tmp_path):
+    workload = make_workload()
+    point = make_point(workload, latency_s=0.1)
+    (name, metric), *_ = point.metrics.items()
+    certified = {name: metric.model_copy(update={"certified": 0.123})}
+    draft = Store(tmp_path).draft()
+    stored = draft.commit(
+        make_record(
+            workload,
+            make_target("box"),
+            scenario="single_stream",
+            id=draft.id,
+            points=(point.model_copy(update={"metrics": point.metrics | certified}),),
+        )
+    )
+    lines = run(tmp_path, str(stored.folder)).stdout.splitlines()
+    assert lines[0].startswith(f"record {draft.id} (")
+    assert any(line.strip() == "certified: 0.123" for line in lines)
+    assert not any("counts:" in line for line in lines)
+    shown = json.loads(run(tmp_path, str(stored.folder), "--json").stdout)
+    assert (shown["kind"], shown["id"]) == ("record", draft.id)

@@ -81,7 +81,7 @@ def test_weight_files_must_be_inside(folder):
 def test_an_adapter_that_is_not_installed_is_a_warning(folder):
     write(folder / "targets/card.yaml", make_target("card", runtime={"adapter": "fkae"}))
     text = run("targets")
-    assert "warning: targets/card.yaml:18:12: runtime.adapter: no adapter 'fkae'" in text
+    assert "warning: targets/card.yaml:20:12: runtime.adapter: no adapter 'fkae'" in text
     assert "hint: did you mean 'fake'?" in text
     assert text.endswith("2 files fine\n")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from harness.execute.ledger import Ledger, Options, latest_unfinished
+from harness.execute.ledger import Ledger, Options, latest_unfinished, skipped
 
 OPTIONS = Options(("chat",), (), ("server",), "quick", 3)
 
@@ -72,3 +72,26 @@ def test_a_ledger_without_a_plan_says_so(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no plan"):
         Ledger(path).options()
     assert latest_unfinished(tmp_path) is None
+
+
+def asked(root: Path, run: str, targets: tuple[str, ...], **reasons: str) -> None:
+    ledger = Ledger.begin(root, run, Options((), targets, (), "quick", 0), [])
+    for target, reason in reasons.items():
+        ledger.append("skip", target=target, reason=reason)
+    ledger.append("finish")
+
+
+def test_the_newest_run_that_was_asked_for_a_target_says_why_it_was_skipped(tmp_path: Path) -> None:
+    asked(tmp_path, "01A", (), gpu="no driver", npu="no package")
+    asked(tmp_path, "01B", ("gpu", "cpu"), gpu="no GPU")
+    assert skipped(tmp_path) == {"gpu": "no GPU", "npu": "no package"}
+    asked(tmp_path, "01C", ("gpu",))
+    assert skipped(tmp_path) == {"npu": "no package"}
+    asked(tmp_path, "01D", ())
+    assert skipped(tmp_path) == {}
+
+
+def test_a_damaged_ledger_says_nothing_of_skips(tmp_path: Path) -> None:
+    asked(tmp_path, "01A", (), gpu="no GPU")
+    (tmp_path / "ledger" / "01B.jsonl").write_text("damaged\nworse\n")
+    assert skipped(tmp_path) == {"gpu": "no GPU"}

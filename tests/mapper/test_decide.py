@@ -71,6 +71,13 @@ def names(decision):
 # ---- order and words
 
 
+def node_point(joules):
+    """Return a point whose node drew `joules` in its 10 s."""
+    point = make_point(WORKLOAD, joules=joules)
+    energy = point.energy[0].model_copy(update={"boundary": "node", "meter": "bmc"})
+    return point.model_copy(update={"energy": (energy,)})
+
+
 def test_the_cheapest_at_the_buyers_demand_is_chosen_and_the_rest_say_how_much_dearer():
     found = answer(
         [
@@ -220,25 +227,75 @@ def test_a_purchase_with_unknown_energy_is_never_clearly_cheaper():
 
 
 def test_metered_energy_of_a_purchase_is_paid_for_and_named():
-    decision = answer([("own", purchase(), make_point(WORKLOAD, joules=1000.0))])
+    decision = answer([("own", purchase(), node_point(1000.0))])
     option = decision.workloads[0].choice
 
     energy = next(line for line in option.cost_lines if line.name == "energy")
     assert energy.usd_per_year == pytest.approx(0.1 * 1.3 * 8760 * 0.15)
+    assert option.cost_per_unit_usd.high > option.cost_per_unit_usd.value
     assert any(
-        a.name == "own: energy for chat" and "boundary package" in a.value
+        a.name == "own: energy for chat" and "boundary node" in a.value
         for a in decision.assumptions
     )
+
+
+def test_the_energy_of_a_package_does_not_pay_for_the_machine():
+    option = answer([("own", purchase(), make_point(WORKLOAD, joules=1000.0))]).workloads[0].choice
+
+    energy = next(line for line in option.cost_lines if line.name == "energy")
+    assert energy.usd_per_year is None
+    assert "only package was metered" in energy.basis
+    assert option.energy_j_per_request is not None
+
+
+def test_a_modelled_or_flagged_energy_is_among_the_warnings():
+    point = make_point(WORKLOAD, joules=1000.0)
+    energy = point.energy[0].model_copy(update={"flags": ("shared_device",)})
+    hardware = {
+        **make_target().hardware.model_dump(),
+        "host_power_w": {"value": 50.0, "source": "rating plate", "date": "2026-01-01"},
+    }
+    target = make_target("own", price=purchase(), hardware=hardware)
+    record = make_record(WORKLOAD, target, points=(point.model_copy(update={"energy": (energy,)}),))
+    decision = decide(make_brief(), [WORKLOAD], [target], [make_stored(record)])
+
+    option = decision.workloads[0].choice
+    assert any(
+        "energy in the cost is not metered: 8,760 hours; modelled" in w for w in option.warnings
+    )
+    assert "the energy of a request is flagged: shared device" in option.warnings
+    assert {line.name for line in option.energy_lines if line.modelled} >= {"facility_energy"}
+
+
+def test_energy_does_not_decide_between_targets():
+    thrifty = make_point(WORKLOAD, joules=10.0)
+    decision = answer(
+        [("thrifty", 2.0, thrifty), ("cheap", 1.0, make_point(WORKLOAD, joules=1000.0))]
+    )
+
+    assert decision.workloads[0].choice.target == "cheap"
+    assert [o.target for o in decision.workloads[0].options] == ["cheap", "thrifty"]
+    assert any(
+        a.name == "energy" and "no target is chosen" in a.value for a in decision.assumptions
+    )
+
+
+def test_a_target_that_the_newest_run_skipped_says_why():
+    skipped = {"other": "no NVIDIA GPU on this machine"}
+    decision = decide(
+        make_brief(), [WORKLOAD], [make_target("other")], [], skipped=skipped
+    ).workloads[0]
+
+    (rejection,) = decision.outcomes[0].rejections
+    assert rejection.rule == "not_measured"
+    assert "skipped the target: no NVIDIA GPU on this machine" in rejection.text
+    assert rejection.remedy == "on a machine that can run it: harness run -w chat -t other"
 
 
 def test_the_lines_add_up_to_the_yearly_cost():
     economics = {**make_brief().economics.model_dump(), "staff_usd_per_year": 3000.0}
     brief = make_brief(economics=economics)
-    option = (
-        answer([("own", purchase(), make_point(WORKLOAD, joules=1000.0))], brief=brief)
-        .workloads[0]
-        .choice
-    )
+    option = answer([("own", purchase(), node_point(1000.0))], brief=brief).workloads[0].choice
 
     assert [line.name for line in option.cost_lines] == [
         "capital",

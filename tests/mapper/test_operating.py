@@ -1,16 +1,13 @@
-"""Repeats as one operating point, and joules only from a boundary that holds the device."""
+"""Repeats of one measurement as one operating point."""
 
 import pytest
 
-from harness.mapper.operating import energy_per_request, operating_point, power_of
-from harness.schema.record import EnergyReading, Verdict
-from harness.schema.target import Hardware
+from harness.mapper.operating import operating_point
+from harness.schema.record import Verdict
 from tests.factories import make_metric, make_point, make_record, make_workload
 
 WORKLOAD = make_workload()
 RATE = "throughput_requests_per_s"
-CPU = Hardware(chip="CPU", vendor="Acme", kind="cpu")
-GPU = Hardware(chip="GPU", vendor="Acme", kind="gpu", count=2)
 
 
 def repeats(*points, **changes):
@@ -18,23 +15,6 @@ def repeats(*points, **changes):
         make_record(WORKLOAD, number=i + 1, repeat=i, points=(point,), **changes)
         for i, point in enumerate(points)
     ]
-
-
-def reading(joules, boundary, **changes):
-    tree = {
-        "meter": "meter",
-        "joules": joules,
-        "duration_s": 10.0,
-        "boundary": boundary,
-        "covers": ("x",),
-        "provenance": "counter",
-        "uncertainty": 0.1,
-    }
-    return EnergyReading(**{**tree, **changes})
-
-
-def metered(*readings, **changes):
-    return make_point(WORKLOAD, rate=10.0, energy=tuple(readings), **changes)
 
 
 def test_repeats_become_the_median_with_the_widest_interval():
@@ -95,88 +75,6 @@ def test_a_point_without_throughput_is_no_operating_point(value):
     assert operating_point(repeats(point), RATE) is None
 
 
-def test_joules_are_divided_by_served_requests_with_their_uncertainty():
-    figure, boundary, reason = energy_per_request([metered(reading(50.0, "package"))], CPU)
-
-    assert figure.value == pytest.approx(0.5)
-    assert (figure.low, figure.high) == (pytest.approx(0.45), pytest.approx(0.55))
-    assert (boundary, reason) == ("package", None)
-
-
-def test_failed_requests_do_not_share_the_joules():
-    point = metered(reading(50.0, "package"), failed=50)
-
-    assert energy_per_request([point], CPU)[0].value == pytest.approx(1.0)
-
-
-def test_the_whole_machine_goes_before_the_package():
-    point = metered(reading(50.0, "package"), reading(90.0, "node"))
-
-    assert energy_per_request([point], CPU)[1] == "node"
-    assert power_of([point], CPU)[0].watts == pytest.approx(9.0)
-
-
-def test_a_cpu_package_says_nothing_about_a_gpu():
-    figure, boundary, reason = energy_per_request([metered(reading(50.0, "package"))], GPU)
-
-    assert (figure, boundary) == (None, None)
-    assert "only package" in reason
-    assert power_of([metered(reading(50.0, "package"))], GPU)[0] is None
-
-
-def test_a_cards_own_joules_are_shown_but_not_paid_for():
-    point = metered(reading(50.0, "chip"))
-
-    assert energy_per_request([point], GPU)[1] == "chip"
-    power, reason = power_of([point], GPU)
-    assert power is None
-    assert "only chip was metered" in reason
-
-
-def test_without_a_meter_the_tdp_of_all_chips_is_taken_and_named():
-    target = Hardware.model_validate(
-        {
-            **GPU.model_dump(),
-            "tdp_w": {"value": 300.0, "source": "data sheet", "date": "2026-01-01"},
-        }
-    )
-
-    power, _ = power_of([make_point(WORKLOAD)], target)
-
-    assert power.watts == 600
-    assert "TDP of 2 chips" in power.basis
-    assert "data sheet" in power.basis
-
-
-def test_without_meter_and_tdp_the_power_is_unknown_with_the_meters_reason():
-    power, reason = power_of([make_point(WORKLOAD)], CPU)
-
-    assert power is None
-    assert "no powercap tree" in reason
-
-
-def test_modelled_joules_are_marked():
-    point = metered(reading(50.0, "package", provenance="modelled"))
-
-    assert energy_per_request([point], CPU)[1] == "package (modelled)"
-
-
-def test_repeats_at_different_boundaries_are_not_mixed():
-    points = [metered(reading(50.0, "package")), metered(reading(90.0, "node"))]
-
-    figure, _, reason = energy_per_request(points, CPU)
-
-    assert figure is None
-    assert "different boundaries" in reason
-
-
-def test_one_repeat_without_joules_leaves_none():
-    points = [metered(reading(50.0, "package")), make_point(WORKLOAD)]
-
-    assert energy_per_request(points, CPU)[0] is None
-    assert power_of(points, CPU)[0] is None
-
-
 def test_the_capacity_lies_between_the_last_load_kept_and_the_first_one_broken():
     workload = make_workload()
     kept = make_point(workload, rate=10.0, load=0.5)
@@ -193,3 +91,12 @@ def test_without_a_broken_load_there_is_no_upper_bound():
     points = tuple(make_point(workload, rate=20 * load, load=load) for load in (0.5, 0.8))
     record = make_record(workload, points=points)
     assert operating_point([record], "throughput_requests_per_s").throughput.high is None
+
+
+def test_the_series_ends_with_the_operating_point():
+    points = tuple(make_point(WORKLOAD, rate=20 * load, load=load) for load in (0.8, 0.3, 0.5, 0.9))
+    record = make_record(WORKLOAD, points=points, headline=0)
+
+    (series,) = operating_point([record], RATE).series
+
+    assert [point.load for point in series] == [0.3, 0.5, 0.8]

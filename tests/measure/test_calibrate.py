@@ -1,9 +1,11 @@
 import gc
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from harness import __version__
 from harness.errors import StoreError
 from harness.measure import calibrate as module
 from harness.measure.calibrate import (
@@ -17,6 +19,7 @@ from harness.measure.calibrate import (
     scheduling_lag,
     sleep_lag,
     spread,
+    standing,
     timer,
 )
 from harness.schema.calibration import Calibration, Pauses, SchedulingLag, Spread
@@ -235,6 +238,21 @@ def test_another_machine_is_never_taken(tmp_path):
     assert latest(tmp_path, HERE) == ours
 
 
+def test_a_record_says_whether_its_calibration_still_holds():
+    here = {**HERE, "kernel": EnvironmentField(value="6.1"), "python": EnvironmentField(value="3")}
+    good = make_calibration(environment=here, harness_version=__version__)
+    assert standing(good, here, START + timedelta(days=30)).value == "current"
+    old = standing(good, here, START + timedelta(days=31)).value
+    assert old == "doubtful: 31 days old; run `harness calibrate` again"
+    updated = {**here, "kernel": EnvironmentField(value="6.2")}
+    assert "taken under kernel 6.1" in str(standing(good, updated, START).value)
+    other = make_calibration(environment=here, harness_version="0.0.1")
+    assert "version 0.0.1 of the harness" in str(standing(other, here, START).value)
+    none = standing(None, here, START)
+    assert none.value is None
+    assert "harness calibrate" in str(none.unavailable)
+
+
 def test_the_processor_is_read_when_it_is_not_given(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "capture", lambda: HERE)
     save(make_calibration(1), tmp_path)
@@ -253,5 +271,5 @@ def test_a_damaged_or_misnamed_file_is_passed_over(tmp_path):
 
 def test_a_disk_that_refuses_is_a_store_error(tmp_path):
     (tmp_path / "results").write_text("a file, not a folder")
-    with pytest.raises(StoreError, match="cannot write the calibration"):
+    with pytest.raises(StoreError, match="cannot write"):
         save(make_calibration(), tmp_path / "results")

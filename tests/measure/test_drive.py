@@ -7,8 +7,8 @@ import pytest
 from harness.adapters.base import Output, Query, RowRequest, TextRequest
 from harness.errors import MeasurementError
 from harness.measure.clock import RealClock
+from harness.measure.disturbance import Disturbance
 from harness.measure.drive import Driver, StopRule
-from harness.measure.environment import Disturbance
 from harness.measure.samples import FAILED, OK, UNSERVED
 from harness.measure.summary import Window, summarise
 from harness.measure.verdict import judge

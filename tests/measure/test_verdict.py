@@ -1,13 +1,19 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from harness.measure.environment import Activity, Disturbance, disturbance
+from harness.measure import verdict as verdict_module
+from harness.measure import widen
+from harness.measure.disturbance import Disturbance
 from harness.measure.samples import Samples
 from harness.measure.summary import Window, summarise
 from harness.measure.verdict import judge
 from harness.schema.workload import SloLimit
 
 SLO = (SloLimit(metric="latency", percentile=90, limit_s=1.0),)
+PAGE = Path(__file__).parents[2] / "docs" / "validity.md"
 QUIET = Disturbance(foreign_cores=0.0, steal_share=0.0, own_cores=1.0, pressure_share=0.0)
 
 
@@ -24,7 +30,9 @@ def window_of(latency_s, *, failed=0, late_s=0.0, tokens=0, asked=()) -> Window:
     return Window(samples, [0.0], asked)
 
 
-def verdict_of(window: Window, disturbed=QUIET, load=None, complaints=(), simulated=False):
+def verdict_of(
+    window: Window, disturbed=QUIET, load=None, complaints=(), simulated=False, least_s=0.0
+):
     point = summarise(
         window,
         task="tabular_classification",
@@ -34,7 +42,7 @@ def verdict_of(window: Window, disturbed=QUIET, load=None, complaints=(), simula
         load=load,
         requested_rate=None if load is None else 10.0,
     )
-    return judge([window], [point], SLO, 0, disturbed, complaints, simulated)
+    return judge([window], [point], SLO, 0, disturbed, complaints, simulated, least_s)
 
 
 def codes(verdict) -> set[str]:
@@ -109,11 +117,57 @@ def test_broken_contract_and_simulation_are_invalid() -> None:
     assert verdict_of(window_of(STEADY), simulated=True).state == "invalid"
 
 
-def test_disturbance_from_totals() -> None:
-    before = Activity(10.0, 5.0, 100.0, 1.0, 200.0, 3.0)
-    after = Activity(20.0, 13.0, 111.0, 1.4, 220.0, 8.0)
-    found = disturbance(before, after)
-    assert found.own_cores == pytest.approx(0.8)
-    assert found.foreign_cores == pytest.approx(0.3)
-    assert found.steal_share == pytest.approx(0.02)
-    assert found.pressure_share == pytest.approx(0.5)
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ({"clock_step_s": -0.2}, "clock"),
+        ({"suspended_s": 0.02}, "clock"),
+        ({"throttle_events": 1}, "throttle"),
+        ({"throttled_share": 0.01}, "throttle"),
+        ({"gpu_slowed": ("GPU 0: power brake",)}, "throttle"),
+        ({"clock_change": -0.11}, "throttle"),
+        ({"clock_change": 0.11}, "throttle"),
+        ({"foreign_processes": 1}, "foreign-gpu"),
+        ({"quota_share": 0.02}, "cpu-quota"),
+        ({"harness_cores": 0.2, "cores": 1.9}, "harness-share"),
+        ({"harness_cores": 0.2, "cores": 64.0, "allowed_cores": 1.5}, "harness-share"),
+    ],
+)
+def test_what_the_machine_did_is_judged(found: dict, code: str) -> None:
+    verdict = verdict_of(window_of(STEADY), Disturbance(0.0, 0.0, 1.0, 0.0, **found))
+    assert verdict.state == "noisy"
+    assert codes(verdict) == {code}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"clock_step_s": 0.05},
+        {"suspended_s": 0.005},
+        {"throttle_events": 0, "throttled_share": 0.0},
+        {"gpu_power_capped": True},
+        {"clock_change": 0.05},
+        {"foreign_processes": 0},
+        {"quota_share": 0.005},
+        {"harness_cores": 0.05, "cores": 1.0},
+        {"harness_cores": 0.9, "cores": 2.5},
+    ],
+)
+def test_what_cannot_have_mattered_is_not(found: dict) -> None:
+    assert verdict_of(window_of(STEADY), Disturbance(0.0, 0.0, 1.0, 0.0, **found)).state == "valid"
+
+
+def test_a_window_that_ended_before_its_profile_wants_is_told() -> None:
+    window = window_of(STEADY)  # 20 s
+    assert codes(verdict_of(window, least_s=30.0)) == {"short"}
+    assert codes(verdict_of(window, least_s=22.0)) == set()
+    # Ten requests a second: the last of them may come a second before the end.
+    assert codes(verdict_of(window, load=0.5, least_s=23.0)) == set()
+    assert codes(verdict_of(window, load=0.5, least_s=30.0)) == {"short"}
+
+
+def test_every_reason_is_documented() -> None:
+    sources = [Path(module.__file__ or "").read_text() for module in (verdict_module, widen)]
+    written = {code for text in sources for code in re.findall(r'code="([a-z-]+)"', text)}
+    documented = set(re.findall(r"(?m)^\| `([a-z-]+)` \|", PAGE.read_text().split("\n## ")[0]))
+    assert written == documented

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from safetensors.numpy import save_file
 
-from harness.errors import SpecError, UnsupportedError
+from harness.errors import SpecError, StoreError, UnsupportedError
 from harness.models import build, llama
 from harness.models.build import build_model, quantised
 from harness.models.onnx_graph import Graph, count_operators
@@ -192,7 +192,7 @@ def test_a_build_that_breaks_leaves_nothing_and_can_be_repeated(tmp_path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(build.llama_onnx, "build_onnx", breaks)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(StoreError, match="disk full"):
             model.onnx("standard")
     assert [path.name for path in model.folder.iterdir() if path.is_dir()] == ["drawn"]
     # What a builder that was killed leaves behind.

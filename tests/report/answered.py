@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from harness.mapper.decide import decide
 from harness.schema import Decision, Record, Target, Workload
-from harness.schema.record import EnvironmentField, QualityCheck, Reason, Verdict
+from harness.schema.record import EnergyReading, EnvironmentField, QualityCheck, Reason, Verdict
 from tests.factories import (
     make_brief,
     make_fraud_workload,
@@ -91,6 +92,12 @@ def targets(count: int = 5) -> list[Target]:
                 "kind": "gpu",
                 "count": 2,
                 "tdp_w": {"value": 350, "source": "data sheet", "date": "2026-05-01"},
+                "host_power_w": {"value": 240, "source": "rating plate", "date": "2026-05-01"},
+                "embodied_kgco2e": {
+                    "value": 1600,
+                    "source": "product carbon footprint of Example",
+                    "date": "2026-05-01",
+                },
             },
             site={"tier": "on_premises", "region": "Frankfurt", "jurisdiction": "eu"},
             price={
@@ -152,7 +159,7 @@ def records(all_workloads: list[Workload], all_targets: list[Target]) -> list[Re
                     # The last load breaks every SLO: capacity is bracketed.
                     * (100 if load == 0.84 else 1),
                     load=load,
-                    joules=None if t != 2 else 9000.0 * load,
+                    **_metered(target.name, load),
                 )
                 for load in (0.3, 0.5, 0.8, 0.84)
             )
@@ -234,6 +241,32 @@ def records(all_workloads: list[Workload], all_targets: list[Target]) -> list[Re
     return made
 
 
+BOUNDARIES = {
+    "acme-cpu-16-int8": ("ipmi", "node", 1500.0, "sampled", ("gaps",)),
+    "owned-gpu": ("nvml", "chip", 3600.0, "counter", ()),
+    "far-cloud": ("model", "package", 900.0, "modelled", ()),
+}
+"""Meter, boundary, J at full load, provenance and flags of the targets that are metered."""
+
+
+def _metered(target: str, load: float) -> dict[str, Any]:
+    """Return the energy of a point: metered at different boundaries, modelled, or not at all."""
+    if target not in BOUNDARIES:
+        return {}
+    meter, boundary, joules, provenance, flags = BOUNDARIES[target]
+    reading = EnergyReading(
+        meter=meter,
+        joules=joules * (0.4 + 0.6 * load),
+        duration_s=10.0,
+        boundary=boundary,  # type: ignore[arg-type]
+        covers=(f"{boundary}:0",),
+        provenance=provenance,  # type: ignore[arg-type]
+        uncertainty=0.3 if provenance == "modelled" else 0.05,
+        flags=flags,  # type: ignore[arg-type]
+    )
+    return {"energy": (reading,)}
+
+
 def _within(points: tuple[Any, ...]) -> int | None:
     kept = [i for i, p in enumerate(points) if p.slo_state in ("met", "unproven")]
     return kept[-1] if kept else None
@@ -249,6 +282,17 @@ def answered(target_count: int = 5) -> tuple[Decision, list[Record]]:
         title="Which accelerators for the branch bank’s three services?",
         description="Chat, call transcription and card fraud for 2027, within the European Union "
         "for payments.",
+        economics={
+            **make_brief().economics.model_dump(),
+            "carbon_intensity": {
+                "kg_per_kwh": 0.363,
+                "method": "location",
+                "kind": "average",
+                "year": 2024,
+                "source": "grid operator, annual report",
+                "date": date(2026, 4, 1),
+            },
+        },
     )
     decision = decide(brief, all_workloads, all_targets, [pin(r) for r in made])
     used = {reference.id for reference in decision.records}

@@ -164,7 +164,8 @@ def test_the_first_screen_holds_what_is_signed(tree, answer):
         "A year": "$3,592 1 replica, 3.96 % used",
         "SLO": "✓ met Time to first token p90: 175 ms (at most 184 ms); limit 200 ms "
         "Time per output token p90: 32.8 ms (at most 34.5 ms); limit 50.0 ms",
-        "Energy": "not measured: no powercap tree on this machine",
+        "Energy": "not measured: no powercap tree on this machine. To enable it: run on bare metal "
+        "kWh and kgCO2e a year: not known",
         "Evidence": "measured",
         "Validity": "✓ valid",
         "Runner-up": "Acme CPU, 16 cores, int8, $39.24 per million output tokens, SLO met",
@@ -207,7 +208,9 @@ def test_what_is_uncertain_is_said_on_the_first_screen(answer):
                 "the cost of energy is not in the figures: no TDP"
             )
             assert facts(chat)["Evidence"] == "projected"
-            assert facts(chat)["Energy"] == "3.00 J (2.50–3.50) a request (package)"
+            assert facts(chat)["Energy"] == (
+                "3.00 J (2.50–3.50) a request (package) kWh and kgCO2e a year: not known"
+            )
         if changed.runner_up is None:
             assert facts(chat)["Runner-up"] == "none: no other target is feasible"
 
@@ -416,7 +419,7 @@ HOSTILE = (
 VENDOR_FIELDS = {
     "title", "description", "chip", "vendor", "region", "source", "text", "reason", "remedy",
     "message", "hint", "gate", "sale_unit", "basis", "energy_reason", "verdict_reasons",
-    "warnings", "flags", "covers", "unavailable", "cost_unit", "throughput_unit", "session",
+    "warnings", "energy_remedy", "covers", "unavailable", "cost_unit", "throughput_unit", "session",
     "options", "assumptions", "label", "unit", "price_source", "environment",
 }  # fmt: skip
 
@@ -478,6 +481,8 @@ def hostile_answer():
                 option[name] = kept[name]
             for line, kept_line in zip(option["cost_lines"], kept["cost_lines"], strict=True):
                 line["name"] = kept_line["name"]
+            for line, kept_line in zip(option["energy_lines"], kept["energy_lines"], strict=True):
+                line["unit"], line["name"] = kept_line["unit"], kept_line["name"]
             if kept["rejection"]:
                 option["rejection"]["rule"] = kept["rejection"]["rule"]
         for outcome, kept in zip(each["outcomes"], clean["outcomes"], strict=True):

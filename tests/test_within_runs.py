@@ -1,0 +1,123 @@
+import math
+
+import numpy as np
+import pytest
+
+from harness.bootstrap import ratio_of_runs, resampled_percentile, resampled_rate
+from harness.compare import Side, compare
+from harness.compare.within import within_runs
+from harness.measure.samples import COLUMNS, Samples
+from tests.benchmarks.interval_coverage import autoregressive
+from tests.factories import make_point, make_record, make_target, make_workload
+
+WORKLOAD = make_workload()
+
+
+def latencies(seed: int, factor: float = 1.0, count: int = 2_000, rho: float = 0.0):
+    rng = np.random.default_rng(seed)
+    noise = autoregressive(rng, count, rho) if rho else rng.standard_normal(count)
+    return factor * 0.1 * np.exp(0.3 * noise)
+
+
+def rows_of(latency_s, point=0):
+    """Return the rows of a single stream with these latencies."""
+    ended_ns = np.cumsum(np.round(latency_s * 1e9)).astype(np.int64)
+    started_ns = np.concatenate(([0], ended_ns[:-1]))
+    samples = Samples(point, 0)
+    for start, end in zip(started_ns.tolist(), ended_ns.tolist(), strict=True):
+        samples.rows.append((point, 0, start, start, -1, end, 0, 0, 1, 0))
+    return samples.columns()
+
+
+def side(target: str, values, number: int, **point):
+    points = (make_point(WORKLOAD, latency_s=0.1).model_copy(update=point),)
+    record = make_record(
+        WORKLOAD, make_target(target), scenario="single_stream", points=points, number=number
+    )
+    return record, rows_of(values)
+
+
+def test_one_run_against_one_run_shows_the_noise_and_gets_no_verdict() -> None:
+    old, slow = side("old", latencies(1), 1), side("new", latencies(2, 1.2), 2)
+    rows = {record.id: table for record, table in (old, slow)}
+    answer = compare(
+        Side("old", (old[0],)),
+        Side("new", (slow[0],)),
+        metrics=("latency_s.p50", "throughput_requests_per_s", "error_rate"),
+        samples_of=lambda record: rows[record.id],
+    )
+    found = {each.metric: each for each in answer.cells[0].metrics}
+    median = found["latency_s.p50"]
+    assert median.outcome == "indicative"
+    assert "1 run a side" in (median.lacks or "")
+    assert median.within.low < 1.2 < median.within.high
+    assert median.within.low > 1.1
+    rate = found["throughput_requests_per_s"].within
+    assert rate.low < 1 / 1.2 < rate.high < 0.9
+
+
+def test_without_samples_there_is_no_noise_to_show() -> None:
+    old, slow = side("old", latencies(1), 1), side("new", latencies(2), 2)
+    answer = compare(Side("old", (old[0],)), Side("new", (slow[0],)), metrics=("latency_s.p50",))
+    assert answer.cells[0].metrics[0].within is None
+
+
+def test_energy_is_no_figure_of_single_requests() -> None:
+    old, slow = side("old", latencies(1), 1), side("new", latencies(2), 2)
+    pairs = [[(record, record.points[0])] for record, _ in (old, slow)]
+    assert within_runs("energy_j_per_request@node", *pairs, lambda record: old[1]) is None
+
+
+def test_the_warm_up_and_other_points_stay_out() -> None:
+    warm = np.where(np.arange(2_000) < 200, 3.0, 1.0)
+    old = side("old", latencies(1), 1)
+    other = side("new", latencies(1) * warm, 2, warm_up_requests=200)
+    foreign = rows_of(latencies(3, 50.0), point=1)
+    rows = {
+        old[0].id: old[1],
+        other[0].id: {name: np.concatenate((other[1][name], foreign[name])) for name in COLUMNS},
+    }
+    pairs = [[(record, record.points[0])] for record, _ in (old, other)]
+    for metric in ("latency_s.p90", "throughput_requests_per_s"):
+        found = within_runs(metric, *pairs, lambda record: rows[record.id])
+        assert found.value == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_resampled_percentile_is_that_of_the_resampled_requests() -> None:
+    values = latencies(5, count=1_000, rho=0.9)
+    found = resampled_percentile(values, 90.0, 20, 3)
+    rng = np.random.default_rng(3)
+    block, blocks = found.block, math.ceil(1_000 / found.block)
+    for drawn in found.drawn:
+        starts = rng.integers(1_000, size=blocks)
+        again = np.concatenate([np.arange(s, s + block) for s in starts])[:1_000] % 1_000
+        assert drawn == np.sort(values[again])[900]
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.9])
+@pytest.mark.parametrize("percent", [50.0, 90.0])
+def test_alike_runs_are_told_apart_in_one_of_twenty(rho: float, percent: float) -> None:
+    hits = 0
+    for seed in range(100):
+        a, b = (
+            resampled_percentile(latencies(2 * seed + i, rho=rho), percent, 200, i) for i in (0, 1)
+        )
+        interval = ratio_of_runs([b], [a])
+        hits += interval.low <= 1.0 <= interval.high
+    assert hits >= 87  # 95 nominal; blocks miss a little of what is correlated
+
+
+def test_several_runs_a_side_narrow_the_noise() -> None:
+    runs = [resampled_rate(np.ones(2_000), latencies(i), 300, i) for i in range(8)]
+    one, four = ratio_of_runs(runs[:1], runs[4:5]), ratio_of_runs(runs[:4], runs[4:])
+    assert (four.high - four.low) < 0.7 * (one.high - one.low)
+    assert four.value == pytest.approx(
+        math.prod(r.value for r in runs[:4]) ** 0.25 / math.prod(r.value for r in runs[4:]) ** 0.25
+    )
+
+
+def test_too_few_requests_have_a_ratio_and_no_interval() -> None:
+    few = resampled_percentile(latencies(1, count=10), 50.0, 100, 0)
+    interval = ratio_of_runs([few], [few])
+    assert (interval.value, interval.low, interval.high) == (1.0, None, None)
+    assert "10 requests, 16 needed" in (interval.reason or "")
