@@ -148,6 +148,7 @@ def _record(
         session=_session(ending),
         points=result.points if result else (),
         headline=result.headline if result else None,
+        capacity=result.capacity if result else None,
         quality=result.quality if result else (),
         verdict=result.verdict if result else Verdict(state="invalid"),
         environment=environment,

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 from harness.economics import MONTHS_PER_YEAR, SECONDS_PER_YEAR
-from harness.schema.decision import Interval
 from harness.schema.workload import AudioInputs, Demand, Distribution, PromptInputs, Workload
 
 ROUNDING = 1e-9
@@ -116,11 +115,3 @@ def _normal(z: float) -> float:
 def replicas_for(peak: float, throughput: float, utilisation_max: float) -> int:
     """Return max(1, ceil(peak / (throughput u))), the units that carry `peak`, in the same unit."""
     return max(1, math.ceil(peak / (throughput * utilisation_max) * (1 - ROUNDING)))
-
-
-def sizing_throughput(throughput: Interval) -> float:
-    """Return the throughput to plan with: the lower bound, or the value where there is none.
-
-    A bound of 0 is none: it says that the sample is too small, not that the target stands still.
-    """
-    return throughput.low if throughput.low else throughput.value

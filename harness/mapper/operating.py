@@ -54,16 +54,17 @@ def operating_point(records: Sequence[Record], metric: str) -> Operating | None:
         return None
     middle = median(rates)
     nearest = min(range(len(records)), key=lambda i: (abs(rates[i] - middle), records[i].id))
-    metrics = [point.metrics[metric] for point in points]
+    found = [
+        _throughput(record, point, point.metrics[metric])
+        for record, point in zip(records, points, strict=True)
+    ]
     return Operating(
         record=records[nearest],
         load=points[nearest].load,
         throughput=Interval(
-            value=middle,
-            low=_lowest([m.low for m in metrics]),
-            high=_highest(
-                [_upper(r, p, m) for r, p, m in zip(records, points, metrics, strict=True)]
-            ),
+            value=median(each.value for each in found),
+            low=_lowest([each.low for each in found]),
+            high=_highest([each.high for each in found]),
         ),
         slo=_combined([point.slo for point in points]),
         slo_state=_worst([point.slo_state for point in points], ("unproven", "met")),
@@ -91,23 +92,33 @@ def point_within_slo(record: Record) -> Point | None:
     return point if point is not None and point.slo_state in ("met", "unproven") else None
 
 
-def _upper(record: Record, point: Point, metric: Metric) -> float | None:
-    """Return the bound above the throughput at the SLO: that of the next load, which broke it.
+def _throughput(record: Record, point: Point, metric: Metric) -> Interval:
+    """Return the throughput at the SLO: at the capacity where the search found it, else at `point`.
 
-    The highest rate within the SLO lies between the highest load that kept it and the lowest that
-    did not; the metric's own interval knows only how well the first was measured. None where no
-    load broke it: then the target may be good for any rate above.
+    The headline is proven, and for that reason below the capacity, by luck more or less; all points
+    of the search together say how far. Without a capacity the bound above is that of the next load,
+    which broke the SLO: the metric's own interval knows only how well the headline was measured.
+    None where no load broke it: then the target may be good for any rate above.
     """
-    if point.load is None or not point.requested_rate or metric.value is None:
-        return metric.high
+    assert metric.value is not None
+    rate, capacity = point.requested_rate, record.capacity
+    if point.load is None or not rate:
+        return Interval(value=metric.value, low=metric.low, high=metric.high)
+    each = metric.value / rate
+    if capacity is not None and capacity.value is not None:
+        low, high = capacity.low, capacity.high
+        return Interval(
+            value=each * capacity.value,
+            low=None if low is None else each * low,
+            high=None if high is None else each * high,
+        )
     above = [
         p.requested_rate
         for p in record.points
         if p.load is not None and p.load > point.load and p.requested_rate
     ]
-    if not above or metric.high is None:
-        return None
-    return max(metric.high, metric.value * min(above) / point.requested_rate)
+    high = max(metric.high, each * min(above)) if above and metric.high is not None else None
+    return Interval(value=metric.value, low=metric.low, high=high)
 
 
 def throughput_of(point: Point, metric: str) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import economics, units
-from harness.mapper.capacity import Load, Work, replicas_for, sizing_throughput
+from harness.mapper.capacity import Load, Work, replicas_for
 from harness.mapper.energy import RequestEnergy, energy_per_request
 from harness.mapper.footprint import energy_lines
 from harness.mapper.operating import Operating
@@ -26,14 +26,15 @@ def make_option(
 ) -> Option:
     """Return `target` (which has a price) sized for the peak of `load` and priced for its year.
 
-    The cost interval comes from the throughput's, since at its upper bound fewer units would do,
-    and from that of the energy. Units are bought for the throughput's lower bound. Where a line of
-    the cost is unknown the interval has no upper end.
+    The cost interval comes from the throughput's, since at its upper bound fewer units would do, at
+    its lower one more, and from that of the energy. Units are bought for the throughput's value,
+    of which planning uses `utilisation_max` only. Where a line of the cost is unknown the interval
+    has no upper end.
     """
     price = target.price
     assert price is not None
     throughput = operating.throughput
-    planned = sizing_throughput(throughput)
+    planned = throughput.value
     peak = load.peak * work.per_request
     replicas = replicas_for(peak, planned, inputs.utilisation_max)
     amount = load.requests * work.per_request
@@ -59,11 +60,12 @@ def make_option(
         return economics.usd_per_unit(usd_per_year, served, work.unit_size)
 
     fewest = replicas_for(peak, throughput.high or throughput.value, inputs.utilisation_max)
+    most = replicas_for(peak, throughput.low or throughput.value, inputs.utilisation_max)
     bounded = bool(throughput.low) and not fleet.unknown
     cost = Interval(
         value=per_unit(fleet.usd_per_year),
         low=None if throughput.high is None else per_unit(fleet_of(fewest).least_usd_per_year),
-        high=per_unit(fleet.most_usd_per_year) if bounded else None,
+        high=per_unit(fleet_of(most).most_usd_per_year) if bounded else None,
     )
     energy = energy_per_request(operating.points, target.hardware)
     share = UnitLoad(load.mean / replicas, load.peak / replicas)

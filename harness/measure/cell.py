@@ -34,7 +34,7 @@ from harness.measure.query import TimedQuery
 from harness.measure.samples import write_parquet
 from harness.measure.scenario import ScenarioRunner, find_headline
 from harness.measure.verdict import judge
-from harness.measure.widen import widen
+from harness.measure.widen import widen, widen_capacity
 from harness.models import quality
 from harness.models.build import build_model
 from harness.models.inputs import draw_requests
@@ -133,6 +133,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         session=described,
         points=wider,
         headline=headline,
+        capacity=widen_capacity(runner.capacity, verdict),
         quality=tuple(checks),
         verdict=verdict,
         environment=capture(),

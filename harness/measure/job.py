@@ -12,6 +12,7 @@ from harness.schema.record import (
     Cell,
     EnvironmentField,
     Failure,
+    Metric,
     Point,
     QualityCheck,
     Verdict,
@@ -62,6 +63,7 @@ class Result(Spec):
     session: dict[str, Any]
     points: tuple[Point, ...]
     headline: int | None
+    capacity: Metric | None = None
     quality: tuple[QualityCheck, ...]
     verdict: Verdict
     environment: dict[str, EnvironmentField]

@@ -5,24 +5,25 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
 from harness import early_stopping, statistics
 from harness.adapters.base import Request, Session
+from harness.measure.capacity import Tally, estimate_capacity
 from harness.measure.clock import Clock, own_core
 from harness.measure.drive import Driver, StopRule, audio_seconds, tokens_asked
 from harness.measure.energy import Energy
 from harness.measure.job import Job
 from harness.measure.profile import PROFILES
 from harness.measure.samples import Samples
-from harness.measure.search import CapacitySearch, Tally
+from harness.measure.search import CapacitySearch
 from harness.measure.stages import Drive, Precision, run_stages, values_of
 from harness.measure.summary import Window, summarise, warm_up_end_ns
 from harness.models.trace import read_trace, trace_requests
-from harness.schema.record import Ending, Point
+from harness.schema.record import Ending, Metric, Point
 from harness.schema.workload import Burst, ClosedLoop, MultiStream, Server, Trace
 from harness.traffic import Spikes
 
@@ -59,6 +60,8 @@ class ScenarioRunner:
         self._clock = clock
         self._note = note
         self._inputs = inputs
+        self.capacity: Metric | None = None
+        """After `run`, of a search: the rate at which the SLO is just kept."""
 
     @property
     def limit_s(self) -> float:
@@ -103,33 +106,25 @@ class ScenarioRunner:
             return self._by_load(scenario)
         if isinstance(scenario, Trace):
             return [self._replay(scenario)]
-        driver = self.driver(self._inputs)
-        stop = StopRule(profile.least_s, profile.most_s, self._wanted())
-        size = 1
-
-        def drive(stop: StopRule, sent: int) -> Samples:
-            return driver.closed(stop, sent=sent)
-
-        if isinstance(scenario, MultiStream):
-            size = samples = scenario.samples
-
-            def drive(stop: StopRule, sent: int) -> Samples:
-                return driver.multi_stream(stop, samples=samples, sent=sent)
-
-        elif isinstance(scenario, ClosedLoop):
-            users = scenario.concurrency
-
-            def drive(stop: StopRule, sent: int) -> Samples:
-                return driver.closed_loop(users, stop, sent=sent)
-
-        elif scenario.kind == "offline":
+        count = self._wanted()
+        if scenario.kind == "offline":
             count = MLPERF_OFFLINE if profile.certify else 4 * self._session.max_batch
-            stop = replace(stop, count=count)
+        stop = StopRule(profile.least_s, profile.most_s, count)
+        size = scenario.samples if isinstance(scenario, MultiStream) else 1
+        return [self._point(self._closed_drive(), stop, self._inputs, query_size=size)]
 
-            def drive(stop: StopRule, sent: int) -> Samples:
-                return driver.offline(stop, sent=sent)
-
-        return [self._point(drive, stop, self._inputs, query_size=size)]
+    def _closed_drive(self) -> Drive:
+        """Return what measures a stage of a scenario without a load."""
+        scenario, driver = self._scenario, self.driver(self._inputs)
+        if isinstance(scenario, MultiStream):
+            size = scenario.samples
+            return lambda stop, sent: driver.multi_stream(stop, samples=size, sent=sent)
+        if isinstance(scenario, ClosedLoop):
+            users = scenario.concurrency
+            return lambda stop, sent: driver.closed_loop(users, stop, sent=sent)
+        if scenario.kind == "offline":
+            return lambda stop, sent: driver.offline(stop, sent=sent)
+        return lambda stop, sent: driver.closed(stop, sent=sent)
 
     def _by_load(self, scenario: Server | Burst) -> list[Measured]:
         """Return the points by rising load, and say which one stands for the cell."""
@@ -143,7 +138,27 @@ class ScenarioRunner:
             else f"{_in_words(measured[headline].point)} at load "
             f"{measured[headline].point.load:.2g} of {len(measured)} measured"
         )
+        if isinstance(scenario, Server) and headline is not None:
+            self.capacity = self._capacity(measured, headline)
         return measured
+
+    def _capacity(self, measured: Sequence[Measured], headline: int) -> Metric | None:
+        """Return the rate at which the SLO is just kept; None where no load above broke it."""
+        bracketed = any(m.point.slo_state != "met" for m in measured[headline + 1 :])
+        found = estimate_capacity(
+            [(m.point.requested_rate or 0.0, self._tallies(m.window)) for m in measured]
+        )
+        if found is None or not bracketed:
+            return None
+        return Metric(
+            unit="requests/s",
+            better="higher",
+            value=found.rate,
+            low=found.low,
+            high=found.high,
+            n=sum(m.point.requests for m in measured),
+            method=f"Poisson regression of the misses on the rate, {len(measured)} points",
+        )
 
     def _loads(self, scenario: Server | Burst) -> Iterator[Measured]:
         """Yield the points in the order of measuring: the declared loads, or those of a search."""
@@ -176,7 +191,7 @@ class ScenarioRunner:
                 load=load,
                 rate=rate * load,
             )
-            search.record(load, one.point.slo_state, self._tallies(one.window))
+            search.record(load, one.point.slo_state)
             number += 1
             yield one
 
@@ -230,8 +245,8 @@ class ScenarioRunner:
     ) -> Measured:
         """Measure one operating point, in stages of altogether at most `most_s`."""
         audio_s, asked = audio_seconds(inputs), tokens_asked(inputs)
-        began_at = datetime.now(UTC)
         self._energy.begin()
+        began_at = datetime.now(UTC)
         samples, ending = self._stages(drive, stop, audio_s, most_s, load is not None, query_size)
         readings = self._energy.end()
         delay_s = self._job.target.runtime.max_delay_s
@@ -280,10 +295,14 @@ class ScenarioRunner:
             precision,
             self._clock,
             most_s=stop.most_s if most_s is None else min(most_s, stop.most_s),
-            window_of=lambda samples: Window(
-                samples.by_query(query_size) if query_size > 1 else samples, audio_s
+            window_of=lambda samples: self._steady(
+                Window(samples.by_query(query_size) if query_size > 1 else samples, audio_s)
             ),
         )
+
+    def _steady(self, window: Window) -> Window:
+        """Return `window` without its warm-up."""
+        return window.since(warm_up_end_ns(window, self._scenario.kind))
 
     def _wanted(self) -> int:
         """Return how many requests the SLO's percentiles need, with the profile's surplus."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness import early_stopping, statistics
+from harness import early_stopping, statistics, units
 from harness.measure.clock import Clock
 from harness.measure.drive import MOST_SAMPLES, StopRule
 from harness.measure.samples import Samples
@@ -139,7 +139,7 @@ def run_stages(
 def supported(window: Window, precision: Precision) -> str:
     """Return in words what a window that its time box closed can and cannot support."""
     if not precision.slo:
-        return f"the throughput is not known to within {precision.half_width:.0%}"
+        return f"the throughput is not known to within {units.percent(precision.half_width)}"
     return "; ".join(_one_limit(window, limit, precision) for limit in precision.slo)
 
 
@@ -168,7 +168,9 @@ def _one_limit(window: Window, limit: SloLimit, precision: Precision) -> str:
     width = (figure.high - figure.low) / 2 / figure.value if figure.value else math.inf
     if width <= precision.half_width:
         return f"{name}: precise"
-    return f"{name}: known to within {width:.0%}, not {precision.half_width:.0%}"
+    return (
+        f"{name}: known to within {units.percent(width)}, not {units.percent(precision.half_width)}"
+    )
 
 
 def values_of(window: Window, limit: SloLimit) -> statistics.Samples:

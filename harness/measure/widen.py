@@ -93,6 +93,12 @@ def widen(
     return wider, verdict.model_copy(update={"reasons": (*verdict.reasons, reason)})
 
 
+def widen_capacity(capacity: Metric | None, verdict: Verdict) -> Metric | None:
+    """Return `capacity` widened by as much as `widen` said in `verdict` that it widened."""
+    amount = next((r.value for r in verdict.reasons if r.code == "widened"), None)
+    return _metric(capacity, amount) if capacity is not None and amount else capacity
+
+
 def _point(point: Point, amount: float) -> Point:
     metrics = {
         name: _metric(metric, amount) if name.startswith(WIDENED) else metric

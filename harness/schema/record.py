@@ -132,7 +132,7 @@ class EnergyReading(Spec):
 
 
 class Ending(Spec):
-    """Why a window closed: precise enough, its count reached, the time box over, the trace at its end.
+    """Why a window closed: precise, its count reached, its time box over, the trace at its end.
 
     `supports` says in words what a window closed by its time box can and cannot support.
     """
@@ -251,6 +251,8 @@ class Record(Document):
     session: dict[str, object]
     points: tuple[Point, ...]
     headline: int | None
+    capacity: Metric | None = None
+    """Of a search over rates: the rate at which the SLO is just kept (requests/s)."""
     quality: tuple[QualityCheck, ...]
     verdict: Verdict
     environment: dict[str, EnvironmentField]

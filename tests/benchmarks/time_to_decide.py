@@ -105,7 +105,12 @@ def measure(target, service_s, number, seed, repeat, profile):
     driver.closed(StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries))
     runner = ScenarioRunner(job, session, NoEnergy(), ROWS, clock, lambda text: None)
     points = tuple(each.point for each in runner.run())
-    changes = {"cell": cell, "points": points, "headline": find_headline(points)}
+    changes = {
+        "cell": cell,
+        "points": points,
+        "headline": find_headline(points),
+        "capacity": runner.capacity,
+    }
     spent_s = (clock.now_ns() - began_ns) / 1e9
     return record.model_copy(update=changes), len(session.batches), spent_s
 

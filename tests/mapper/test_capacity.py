@@ -11,11 +11,9 @@ from harness.mapper.capacity import (
     load_of,
     mean_length,
     replicas_for,
-    sizing_throughput,
     work_of,
 )
 from harness.models.inputs import draw_lengths
-from harness.schema.decision import Interval
 from harness.schema.workload import Demand, Distribution
 from tests.factories import make_fraud_workload, make_workload
 
@@ -80,12 +78,6 @@ def test_the_units_carry_the_peak_and_one_less_would_not(peak, throughput, utili
 
     assert count * usable >= peak * (1 - 2e-9)
     assert count == 1 or (count - 1) * usable < peak
-
-
-def test_planning_takes_the_lower_bound_where_there_is_one():
-    assert sizing_throughput(Interval(value=10.0, low=8.0, high=12.0)) == 8.0
-    assert sizing_throughput(Interval(value=10.0)) == 10.0
-    assert sizing_throughput(Interval(value=10.0, low=0.0, high=20.0)) == 10.0
 
 
 @pytest.mark.parametrize(

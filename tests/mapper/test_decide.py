@@ -102,18 +102,18 @@ def test_the_cost_is_what_the_formulas_say():
     brief = make_brief(workloads=[{"workload": "chat", "demand": BUSY}])
     found = answer([("box", 1.0, make_point(WORKLOAD, rate=100))], brief=brief).workloads[0]
 
-    # 300e6 / 2,628,000 s = 114.155 requests/s, x 3 = 342.466 in the peak, at 95 x 0.7 a unit.
+    # 300e6 / 2,628,000 s = 114.155 requests/s, x 3 = 342.466 in the peak, at 100 x 0.7 a unit.
     option = found.choice
     assert found.mean_rate == pytest.approx(114.155, abs=1e-3)
     assert found.peak_rate == pytest.approx(342.466, abs=1e-3)
-    assert option.replicas == 6
-    assert option.utilisation == pytest.approx(114.155 / 600, abs=1e-5)
-    assert option.cost_per_year_usd == 6 * 8760
+    assert option.replicas == 5
+    assert option.utilisation == pytest.approx(114.155 / 500, abs=1e-5)
+    assert option.cost_per_year_usd == 5 * 8760
     tokens = 12 * 300e6 * 8
-    assert option.cost_per_unit_usd.value == pytest.approx(6 * 8760 / tokens * 1e6)
-    # At the upper bound, 105 requests/s, five units would do.
-    assert option.cost_per_unit_usd.low == pytest.approx(5 * 8760 / tokens * 1e6)
-    assert option.cost_per_unit_usd.high == option.cost_per_unit_usd.value
+    assert option.cost_per_unit_usd.value == pytest.approx(5 * 8760 / tokens * 1e6)
+    # At the upper bound, 105 requests/s, it is five as well; at the lower, 95, it takes six.
+    assert option.cost_per_unit_usd.low == option.cost_per_unit_usd.value
+    assert option.cost_per_unit_usd.high == pytest.approx(6 * 8760 / tokens * 1e6)
     full = option.cost_per_unit_full_usd
     assert full.value == pytest.approx(1.0 / 3600 / 800 * 1e6)
     assert (full.low, full.high) == (
@@ -366,8 +366,8 @@ def test_growth_shows_in_the_units_at_the_horizon():
     brief = make_brief(workloads=[{"workload": "chat", "demand": demand}])
     option = answer([("box", 1.0, make_point(WORKLOAD, rate=100))], brief=brief).workloads[0].choice
 
-    assert option.replicas == 11  # 684.9 / 66.5
-    assert option.replicas_at_horizon == 42  # 2,739.7 / 66.5
+    assert option.replicas == 10  # 684.9 / 70
+    assert option.replicas_at_horizon == 40  # 2,739.7 / 70
 
 
 # ---- nothing feasible
@@ -625,9 +625,9 @@ def test_what_holds_for_every_answer(rows, volume):
         assert measured
         assert verdict != "invalid"
         assert 0 < option.utilisation <= 0.7 + 1e-9
-        assert option.replicas * rate * 0.95 * 0.7 >= found.peak_rate * (1 - 1e-8)
+        assert option.replicas * rate * 0.7 >= found.peak_rate * (1 - 1e-8)
         cost = option.cost_per_unit_usd
-        assert cost.low <= cost.value == cost.high
+        assert cost.low <= cost.value <= cost.high
         full = option.cost_per_unit_full_usd
         assert full.low <= full.value <= full.high
         assert full.value <= cost.value
