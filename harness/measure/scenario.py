@@ -351,4 +351,8 @@ def _in_words(point: Point) -> str:
     median = point.metrics.get("latency_s.p50")
     if median is not None and median.value is not None:
         text += f", median {median.value * 1e3:.4g} ms"
-    return text if point.slo_state == "not_applicable" else f"{text}, SLO {point.slo_state}"
+    if point.slo_state != "not_applicable":
+        text += f", SLO {point.slo_state}"
+    if point.ending is not None and point.ending.supports:
+        text += f" (time box over: {point.ending.supports})"
+    return text

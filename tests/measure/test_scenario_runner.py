@@ -31,6 +31,32 @@ def measured(
     target=None,
     tmp_path=None,
     profile="quick",
+    max_concurrency=1,
+):
+    """Return the measured points, the session and the notes of a cell on a virtual clock."""
+    runner = runner_of(
+        scenario,
+        service_s=service_s,
+        max_batch=max_batch,
+        workload=workload,
+        target=target,
+        tmp_path=tmp_path,
+        profile=profile,
+        max_concurrency=max_concurrency,
+    )
+    return runner.run(), runner.session, runner.notes
+
+
+def runner_of(
+    scenario,
+    *,
+    service_s=0.01,
+    max_batch=1,
+    workload=None,
+    target=None,
+    tmp_path=None,
+    profile="quick",
+    max_concurrency=1,
 ):
     workload = workload or make_fraud_workload(scenarios=[scenario])
     target = target or make_target()
@@ -46,8 +72,10 @@ def measured(
         folder="/",
     )
     notes = []
+    session.max_concurrency = max_concurrency
     runner = ScenarioRunner(job, session, NoEnergy(), ROWS, clock, notes.append)
-    return runner.run(), session, notes
+    runner.session, runner.notes = session, notes
+    return runner
 
 
 def test_a_search_finds_the_capacity_of_a_known_queue() -> None:
@@ -143,3 +171,41 @@ def test_points_are_counted_for_the_time_limit() -> None:
     for count, scenario in kinds.items():
         workload = make_fraud_workload(scenarios=[scenario])
         assert quick.points(workload.scenarios[0]) == count
+
+
+def test_the_capacity_lies_near_that_of_a_known_queue() -> None:
+    """M/D/1 as above: the p99 latency is five service times at a load of 0.565."""
+    runner = runner_of({"kind": "server"}, service_s=0.002, profile="standard")
+    points = runner.run()
+    assert runner.capacity is not None
+    assert runner.capacity.unit == "requests/s"
+    assert runner.capacity.value == pytest.approx(0.565 / 0.002, rel=0.06)
+    assert runner.capacity.low < runner.capacity.value < runner.capacity.high
+    assert runner.capacity.n == sum(each.point.requests for each in points)
+
+
+def test_a_search_that_never_broke_the_slo_has_no_capacity() -> None:
+    runner = runner_of({"kind": "server", "load": [0.1, 0.2]})
+    runner.run()
+    assert runner.capacity is None
+
+
+def test_windows_end_as_their_profile_says_and_say_why() -> None:
+    (quick,), _, _ = measured({"kind": "single_stream"})
+    assert quick.point.ending.why == "precise"
+    assert quick.point.began_at is not None
+    (long,), _, _ = measured({"kind": "single_stream"}, profile="mlperf")
+    assert long.point.ending.why == "count"
+    assert long.point.duration_s >= 600
+    (offline,), _, _ = measured({"kind": "offline"}, profile="mlperf", service_s=0.03)
+    assert offline.point.requests >= 24_576
+    at_load, _, _ = measured({"kind": "server", "load": [0.5]}, profile="mlperf")
+    assert at_load[0].point.ending.why == "precise"
+    assert at_load[0].point.duration_s >= 600
+
+
+def test_a_driver_that_only_issues_asks_for_a_core_of_its_own() -> None:
+    _, _, notes = measured({"kind": "server", "load": [0.5]}, max_concurrency=None)
+    assert any("core" in note for note in notes)
+    _, _, notes = measured({"kind": "server", "load": [0.5]})
+    assert not any("core" in note for note in notes)
