@@ -91,6 +91,7 @@ def chat_onnxruntime(model, threads):
             feeds = dict(zip(past_names, past, strict=True))
             feeds["input_ids"] = value(tokens[None])
             feeds["logits_from"] = value(np.array([len(tokens) - 1], dtype=np.int64))
+            feeds["padding"] = value(np.zeros(1, dtype=np.int64))
             logits, *past = session.run_with_ort_values(out_names, feeds)
             out.append(int(np.argmax(logits.numpy()[0, -1])))
             tokens = np.array(out[-1:], dtype=np.int64)

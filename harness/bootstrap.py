@@ -20,6 +20,10 @@ LEAST_SAMPLES = 16
 MOST_BLOCKS = 1000
 # Fewer blocks than this vary too little among themselves to tell how the sample varies.
 LEAST_BLOCKS = 8
+EXACT_MOST = 50_000
+"""Values of which each resample is searched through as it is."""
+CELLS_PER_BLOCK = 2
+GRID = 129
 
 Column = NDArray[np.float64]
 
@@ -138,7 +142,8 @@ def resampled_percentile(values: Column, percent: float, resamples: int, seed: i
     """Return the percentile of `values`, in the order they were taken, resampled.
 
     The order statistic is that of `statistics.percentile`; the block length is that of the
-    indicator "above the percentile".
+    indicator "above the percentile". Of more than `EXACT_MOST` values blocks begin on a lattice and
+    their values are counted on a grid, so that a resample costs the same for any n.
     """
     n = values.size
     if n == 0:
@@ -163,6 +168,9 @@ def resampled_percentile(values: Column, percent: float, resamples: int, seed: i
     lengths[-1] = n - block * (lengths.size - 1)
     rng = np.random.default_rng(seed)
     drawn = np.empty(resamples)
+    if n > EXACT_MOST:
+        grid = _grid(ordered, at, reach)
+        return Resampled(value, _on_lattice(values, grid, at, block, resamples, rng), n, block)
     for i in range(resamples):
         starts = rng.integers(n, size=lengths.size)
         ends = starts + lengths
@@ -174,6 +182,40 @@ def resampled_percentile(values: Column, percent: float, resamples: int, seed: i
         again.partition(rank)
         drawn[i] = again[rank]
     return Resampled(value, drawn, n, block)
+
+
+def _grid(ordered: Column, at: int, reach: float) -> Column:
+    """Return values of the sample around its order statistic `at`, up to `reach` (share) away."""
+    n = ordered.size
+    low, high = max(math.floor(at - reach * n), 0), min(math.ceil(at + reach * n), n - 1)
+    return np.unique(ordered[np.linspace(low, high, GRID).astype(np.int64)])
+
+
+def _on_lattice(
+    values: Column, grid: Column, at: int, block: int, resamples: int, rng: np.random.Generator
+) -> Column:
+    """Return the order statistic `at` of each resample, as found between the values of `grid`.
+
+    A block is whole cells of the lattice; the cells form a circle, as in the circular bootstrap.
+    """
+    n = values.size
+    stride = max(block // CELLS_PER_BLOCK, 1)
+    cells = math.ceil(n / stride)
+    per_block = min(math.ceil(block / stride), cells)
+    places = np.arange(n) // stride * (grid.size + 1) + np.searchsorted(grid, values)
+    counts = np.bincount(places, minlength=cells * (grid.size + 1)).astype(np.float64)
+    at_most = counts.reshape(cells, grid.size + 1).cumsum(axis=1)
+    wrapped = np.concatenate((np.zeros((1, grid.size + 1)), at_most, at_most[: per_block - 1]))
+    running = wrapped.cumsum(axis=0)
+    blocks = running[per_block:] - running[:-per_block]
+    draws = max(round(cells / per_block), 1)
+    times = np.empty((resamples, cells))
+    for row in times:
+        row[:] = np.bincount(rng.integers(cells, size=draws), minlength=cells)
+    # Blocks with the short last cell make a resample that is not of n: the rank follows.
+    return np.array(
+        [np.interp((at + 1) / n * total[-1], total[:-1], grid) for total in times @ blocks]
+    )
 
 
 def ratio_of_runs(new: Sequence[Resampled], base: Sequence[Resampled]) -> Interval:

@@ -18,7 +18,6 @@ from typing import Literal, TypeVar
 from harness.documents import did_you_mean, load_document
 from harness.errors import SpecError
 from harness.schema import Brief, Document, Target, Workload
-from harness.schema.workload import SpeechQuality, TextQuality, Trace
 from harness.yaml_reader import display_name, shown
 
 __all__ = ["DOCUMENT_OF", "Catalog", "Entry", "Kind", "Origin", "load_document", "weight_files"]
@@ -49,6 +48,11 @@ class Entry:
     path: Path
     origin: str
     folder: Path = field(repr=False)
+
+    @property
+    def opt_in(self) -> bool:
+        """True below a folder `opt-in`: run only when asked for by name."""
+        return "opt-in" in self.path.relative_to(self.folder).parts[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,21 +174,8 @@ def weight_files(workload: Workload, folder: Path) -> dict[tuple[str | int, ...]
     They are relative to `folder`. SpecError if one is absolute or leads out of the folder: a
     specification may not reach for other files.
     """
-    named: dict[tuple[str | int, ...], str | None] = {("model", "weights"): workload.model.weights}
-    for index, gate in enumerate(workload.quality):
-        if isinstance(gate, TextQuality | SpeechQuality):
-            named["quality", index, "model", "weights"] = gate.model.weights
-        if isinstance(gate, TextQuality):
-            named["quality", index, "text"] = gate.text
-        if isinstance(gate, SpeechQuality):
-            named["quality", index, "audio"] = gate.audio
-    for index, scenario in enumerate(workload.scenarios):
-        if isinstance(scenario, Trace):
-            named["scenarios", index, "file"] = scenario.file
     files = {}
-    for place, name in named.items():
-        if name is None:
-            continue
+    for place, name in workload.files().items():
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts:
             message = f"workload {workload.name}: the file {shown(name)} is outside its folder"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import plugins
+from harness.adapters.coverage import refusal
+from harness.adapters.http.secrets import missing_key
 from harness.data_files import digests
 from harness.errors import HarnessError
 from harness.hardware import Detected
@@ -26,7 +28,8 @@ class Planned:
     """A cell of the plan.
 
     `skip` says why it will not be measured here; `data` is the folder that the workload's weight
-    files are relative to.
+    files are relative to. `unsupported` is known beforehand to end it: it runs all the same, and
+    its record says so.
     """
 
     cell: Cell
@@ -35,6 +38,7 @@ class Planned:
     data: Path
     skip: str | None
     estimate_s: float
+    unsupported: str | None = None
 
 
 def make_plan(
@@ -54,6 +58,11 @@ def make_plan(
     `scenarios` keeps only those kinds (empty: all that a workload declares).
     """
     reasons = {target.name: missing(target, machine) for target in targets}
+    refused = {
+        (workload.name, target.name): unsupported(workload, target, data)
+        for workload, data in workloads
+        for target in targets
+    }
     return [
         Planned(
             cell=make_cell(
@@ -69,7 +78,12 @@ def make_plan(
             target=target,
             data=data,
             skip=reasons[target.name],
-            estimate_s=_estimate(scenario, profile),
+            estimate_s=(
+                START_ESTIMATE_S
+                if refused[workload.name, target.name]
+                else _estimate(scenario, profile)
+            ),
+            unsupported=refused[workload.name, target.name],
         )
         for workload, data in workloads
         for scenario in workload.scenarios
@@ -121,11 +135,22 @@ def missing(target: Target, machine: Mapping[str, Detected]) -> str | None:
                 f"the package '{package}' is not installed "
                 f"(pip install 'accelerator-harness[{package}]')"
             )
+    if target.server is not None and (lacking := missing_key(target.server.api_key)):
+        return lacking
     if target.runtime.device == "cuda":
         gpus = machine.get("gpu_count", Detected(None, reason="not detected"))
         if not gpus.value:
             return f"no NVIDIA GPU on this machine: {gpus.reason or 'none found'}"
     return None
+
+
+def unsupported(workload: Workload, target: Target, data: Path) -> str | None:
+    """Return why `target` is known to refuse `workload`; None if only the run will tell."""
+    try:
+        adapter = plugins.adapter(target.runtime.adapter)
+    except HarnessError:
+        return None
+    return refusal(adapter, target.runtime.adapter, workload, data)
 
 
 def _estimate(scenario: Scenario, profile: ProfileName) -> float:

@@ -15,9 +15,10 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -25,6 +26,9 @@ from harness.errors import StoreError
 from harness.files import move_whole, sha256_of, write_whole
 from harness.schema import Record
 from harness.schema.record import Ulid
+
+if TYPE_CHECKING:
+    from harness.schema.power_import import PowerImport
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 INDEX_VERSION = 1
@@ -50,13 +54,14 @@ def ulid_time(ulid: Ulid) -> datetime:
 class Stored:
     """A record with its folder and the sha256 of its `record.json`.
 
-    `imports` are the ids of the power imports whose readings were added to the record's points.
+    `imports` are the power imports whose readings were added to the record's points: ids with the
+    sha256 of their file.
     """
 
     record: Record
     folder: Path
     sha256: str
-    imports: tuple[str, ...] = ()
+    imports: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,7 @@ class Store:
 
         What wall logs said of a record (`harness import power`) is added to its points.
         """
-        from harness.measure.power_import import joined, read_imports
+        from harness.measure.power_import import read_imports
 
         imports = read_imports(self.root, self.problems.append)
         for folder in self.folders():
@@ -172,8 +177,13 @@ class Store:
             except StoreError as error:
                 self.problems.append(error.message)
                 continue
-            record, used = joined(stored.record, stored.sha256, imports)
-            yield replace(stored, record=record, imports=used)
+            yield _joined(stored, imports)
+
+    def with_imports(self, stored: Stored) -> Stored:
+        """Return `stored` with what wall logs said of it; unreadable ones go to `problems`."""
+        from harness.measure.power_import import read_imports
+
+        return _joined(stored, read_imports(self.root, self.problems.append))
 
     def sweep(self) -> list[Path]:
         """Remove and return the folders that a killed run left unfinished. Call it under `lock`."""
@@ -256,6 +266,13 @@ class Store:
             record.verdict.state,
             record.started_at.isoformat(),
         )
+
+
+def _joined(stored: Stored, imports: list[tuple[PowerImport, str]]) -> Stored:
+    from harness.measure.power_import import joined
+
+    record, used = joined(stored.record, stored.sha256, imports)
+    return replace(stored, record=record, imports=used)
 
 
 def _remove_index(path: Path) -> None:

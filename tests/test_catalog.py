@@ -6,7 +6,9 @@ import yaml
 
 from harness import catalog as catalog_module
 from harness.catalog import Catalog, Origin, weight_files
+from harness.cli.run import plan_of
 from harness.errors import SpecError
+from harness.execute.ledger import Options
 from tests.factories import make_brief, make_fraud_workload, make_target, make_workload
 
 
@@ -183,3 +185,21 @@ def test_everything_that_is_shipped_can_be_read():
         assert found.target(entry.name).name == entry.name
     for entry in found.briefs():
         assert found.brief(entry.name).name == entry.name
+
+
+def test_what_lies_below_opt_in_is_found_by_name_and_not_run_unasked(folder):
+    write(folder / "workloads/opt-in/large.yaml", make_workload())
+    write(folder / "targets/acme/opt-in/slow.yaml", make_target())
+    write(folder / "targets/opt-in.yaml", make_target())
+    found = only(folder)
+    assert {entry.name for entry in found.workloads() if entry.opt_in} == {"large"}
+    assert {entry.name for entry in found.targets() if entry.opt_in} == {"slow"}
+    assert found.workload("large").name == "large"
+
+    def planned(**chosen):
+        selection = {"workloads": (), "targets": (), "scenarios": ()} | chosen
+        plan = plan_of(found, Options(**selection, profile="quick", seed=0, repeats=1))
+        return {(each.cell.workload, each.cell.target) for each in plan}
+
+    assert planned() == {("chat", name) for name in ("box", "card", "opt-in")}
+    assert planned(workloads=("large",), targets=("slow",)) == {("large", "slow")}

@@ -266,6 +266,27 @@ def test_energy_is_compared_at_the_same_boundary_only():
     assert "another boundary (package)" in missing["energy_j_per_request@chip"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"provenance": "modelled"}, "metered on the base side and modelled on the new side"),
+        ({"flags": ("partial_coverage",)}, "metered on the base side and metered in part on the"),
+    ],
+)
+def test_energy_that_is_known_otherwise_is_not_compared(changes, words):
+    joules = [v * 1000 for v in STEADY]
+    base = side("old", energy("old", joules, "package", 1))
+    other = []
+    for record in energy("new", joules, "package", 100):
+        (point,) = record.points
+        reading = point.energy[0].model_copy(update=changes)
+        points = (point.model_copy(update={"energy": (reading,)}),)
+        other.append(record.model_copy(update={"points": points}))
+    answer = compare(base, side("new", other))
+    missing = {m.metric: m.reason for m in answer.cells[0].missing}
+    assert words in missing["energy_j_per_request@package"]
+
+
 def test_energy_that_was_not_metered_says_why():
     (missing,) = pair(STEADY, STEADY).cells[0].missing
     assert missing.metric == "energy_j_per_request"

@@ -174,7 +174,8 @@ def test_what_is_wrong_with_a_target(old, new, problem, hint):
         (
             "family: llama",
             "family: lama",
-            "t.yaml:7:17: model.family: must be one of llama, whisper, trees_mlp, is 'lama'",
+            "t.yaml:7:17: model.family: must be one of llama, whisper, trees_mlp, lightgbm, "
+            "xgboost, onnx, is 'lama'",
         ),
         ("kind: prompts\n", "count: 1\n", "t.yaml:10:3: inputs: missing key 'kind'"),
         # A key that is called like the union member it stands in.

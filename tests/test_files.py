@@ -136,11 +136,11 @@ def _calibration(folder: Path) -> None:
 
 
 def _model(folder: Path) -> None:
-    build._once(folder / "onnx", lambda temporary: (temporary / "x").write_bytes(b"x"))  # type: ignore[arg-type,return-value]
+    build.build_once(folder / "onnx", lambda temporary: (temporary / "x").write_bytes(b"x"))  # type: ignore[arg-type,return-value]
 
 
 def _reference(folder: Path) -> None:
-    reference._kept(folder, "0" * 64, 1, lambda: [np.zeros(3)])
+    reference.keep(folder, "0" * 64, 1, lambda: [np.zeros(3)])
 
 
 def _report(folder: Path) -> None:

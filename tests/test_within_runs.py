@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 
+from harness import bootstrap
 from harness.bootstrap import ratio_of_runs, resampled_percentile, resampled_rate
 from harness.compare import Side, compare
-from harness.compare.within import within_runs
+from harness.compare.within import Windows, within_runs
 from harness.measure.samples import COLUMNS, Samples
 from tests.benchmarks.interval_coverage import autoregressive
 from tests.factories import make_point, make_record, make_target, make_workload
@@ -62,10 +63,29 @@ def test_without_samples_there_is_no_noise_to_show() -> None:
     assert answer.cells[0].metrics[0].within is None
 
 
+def test_the_samples_of_a_run_are_read_once_for_all_figures() -> None:
+    old, slow = side("old", latencies(1), 1), side("new", latencies(2), 2)
+    rows = {record.id: table for record, table in (old, slow)}
+    read = []
+
+    def samples_of(record):
+        read.append(record.id)
+        return rows[record.id]
+
+    answer = compare(
+        Side("old", (old[0],)),
+        Side("new", (slow[0],)),
+        metrics=("latency_s.p50", "latency_s.p99", "throughput_requests_per_s"),
+        samples_of=samples_of,
+    )
+    assert len(answer.cells[0].metrics) == 3
+    assert sorted(read) == sorted(rows)
+
+
 def test_energy_is_no_figure_of_single_requests() -> None:
     old, slow = side("old", latencies(1), 1), side("new", latencies(2), 2)
     pairs = [[(record, record.points[0])] for record, _ in (old, slow)]
-    assert within_runs("energy_j_per_request@node", *pairs, lambda record: old[1]) is None
+    assert within_runs("energy_j_per_request@node", *pairs, Windows(lambda record: old[1])) is None
 
 
 def test_the_warm_up_and_other_points_stay_out() -> None:
@@ -79,7 +99,7 @@ def test_the_warm_up_and_other_points_stay_out() -> None:
     }
     pairs = [[(record, record.points[0])] for record, _ in (old, other)]
     for metric in ("latency_s.p90", "throughput_requests_per_s"):
-        found = within_runs(metric, *pairs, lambda record: rows[record.id])
+        found = within_runs(metric, *pairs, Windows(lambda record: rows[record.id]))
         assert found.value == pytest.approx(1.0, abs=0.03)
 
 
@@ -121,3 +141,28 @@ def test_too_few_requests_have_a_ratio_and_no_interval() -> None:
     interval = ratio_of_runs([few], [few])
     assert (interval.value, interval.low, interval.high) == (1.0, None, None)
     assert "10 requests, 16 needed" in (interval.reason or "")
+
+
+@pytest.mark.parametrize("percent", [50.0, 99.0])
+@pytest.mark.parametrize("rho", [0.0, 0.95])
+def test_many_requests_are_resampled_on_a_lattice_with_the_same_spread(
+    monkeypatch, percent, rho
+) -> None:
+    values = latencies(5, count=60_001, rho=rho)
+    assert values.size > bootstrap.EXACT_MOST
+    found = {}
+    for name, most in (("lattice", bootstrap.EXACT_MOST), ("exact", values.size)):
+        monkeypatch.setattr(bootstrap, "EXACT_MOST", most)
+        run = resampled_percentile(values, percent, 1_000, seed=1)
+        found[name] = (run.value, *np.quantile(run.drawn / run.value - 1, (0.025, 0.5, 0.975)))
+    assert found["lattice"][0] == found["exact"][0]
+    low, middle, high = found["exact"][1:]
+    assert found["lattice"][1:] == pytest.approx((low, middle, high), abs=0.08 * (high - low))
+
+
+def test_values_that_are_nearly_all_alike_keep_their_percentile() -> None:
+    values = np.ones(60_000)
+    values[::1_000] = 2.0
+    run = resampled_percentile(values, 50.0, 200, seed=1)
+    assert run.value == 1.0
+    assert set(run.drawn) == {1.0}

@@ -9,16 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.coverage import assigned, fallbacks
 from harness.adapters.session import Options, RowSession, SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
-from harness.models.build import quantised
+from harness.models.build import quantised, quantised_int4
+from harness.models.model import RowModel
 from harness.models.onnx_graph import count_operators
-from harness.schema.workload import LlamaModel, TreesMlpModel
+from harness.schema.workload import LlamaModel
 
 if TYPE_CHECKING:
     import onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PRECISIONS = ("fp32", "int8", "int4")
+QUANTISED = {"int8": "MatMulInteger", "int4": "MatMulNBits"}
+"""The operator that computes a quantised product, by precision."""
+METHODS = {
+    "int8": "dynamic; weights int8 per output channel, activations uint8 per tensor",
+    "int4": "weights int4 in blocks of 32 with a float32 scale; activations int8 by block "
+    "(accuracy level 4)",
+}
 ERRORS_ONLY = 3
 """Log severity: warnings are about files that the runtime itself optimised."""
 
@@ -38,24 +48,33 @@ class OnnxRuntimeAdapter:
         options = read_options(target)
         runtime, architecture = target.runtime, model.architecture
         provider = _provider(runtime.device)
-        if runtime.precision not in ("fp32", "int8"):
+        if runtime.precision not in PRECISIONS:
             raise UnsupportedError(
-                f"the onnxruntime adapter computes in fp32 and int8, not in {runtime.precision}"
+                f"the onnxruntime adapter computes in {', '.join(PRECISIONS)}, "
+                f"not in {runtime.precision}"
             )
         if runtime.precision == "int8" and runtime.device != "cpu":
             raise UnsupportedError(f"{provider} has no dynamically quantised products")
+        if runtime.precision == "int4" and runtime.device != "cpu":
+            raise UnsupportedError("the onnxruntime adapter computes in int4 on the CPU only")
         folder = model.onnx("standard")
         if runtime.precision == "int8":
             folder = quantised(folder)
+        elif runtime.precision == "int4":
+            folder = quantised_int4(folder)
         sessions = {
             path.stem: _load(path, provider, options) for path in sorted(folder.glob("*.onnx"))
         }
         description = _describe(sessions, folder, target, options)
-        if isinstance(architecture, TreesMlpModel):
+        if isinstance(architecture, RowModel):
             session = sessions["model"]
 
+            # A user's own file has names of its own.
+            source, (wanted,) = session.get_inputs()[0].name, session.get_outputs()
+            outputs = [wanted.name]
+
             def score(features: NDArray[np.float32]) -> NDArray[np.float32]:
-                scores: NDArray[np.float32] = session.run(["score"], {"features": features})[0]
+                scores: NDArray[np.float32] = session.run(outputs, {source: features})[0]
                 return scores
 
             call = {"call": "InferenceSession.run with numpy arrays"}
@@ -67,7 +86,8 @@ class OnnxRuntimeAdapter:
             heads = architecture.heads, architecture.hidden // architecture.heads
             engine = _Engine(sessions["decoder"], sessions["encoder"], heads, runtime.device)
         call = {"call": "InferenceSession.run_with_iobinding; the cache stays in OrtValues"}
-        return SequenceSession(architecture, engine, {**description, **call})
+        description |= call
+        return SequenceSession(architecture, engine, description, options.max_sequences)
 
 
 class _Engine:
@@ -90,12 +110,16 @@ class _Engine:
         self._past_names = [
             each.name for each in decoder.get_inputs() if each.name.startswith("past_")
         ]
-        self._empty = self._value(np.zeros((1, heads[0], 0, heads[1]), dtype=np.float32))
+        self._pads = any(each.name == "padding" for each in decoder.get_inputs())
+        self._heads = heads
         self._binding = decoder.io_binding()
         self._past: list[onnxruntime.OrtValue] = []
 
-    def begin(self, features: NDArray[np.float32] | None) -> None:
-        self._past = [self._empty] * len(self._past_names)
+    def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
+        shape = (len(padding), self._heads[0], 0, self._heads[1])
+        self._past = [self._value(np.zeros(shape, dtype=np.float32))] * len(self._past_names)
+        if self._pads:
+            self._binding.bind_ortvalue_input("padding", self._value(padding))
         if self._encoder is None:
             return
         assert features is not None
@@ -108,17 +132,26 @@ class _Engine:
         for name, value in zip(names, binding.get_outputs(), strict=True):
             self._binding.bind_ortvalue_input(name, value)
 
-    def next_token(self, tokens: NDArray[np.int64]) -> int:
-        return int(np.argmax(self._extend(tokens, len(tokens) - 1)[-1]))
+    def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        chosen: NDArray[np.int64] = np.argmax(self.next_logits(tokens), axis=-1)
+        return chosen
+
+    def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._extend(tokens, tokens.shape[1] - 1)[:, -1]
+        return logits
 
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         # A copy: the runtime uses the memory again.
-        return self._extend(tokens, 0).copy()
+        logits: NDArray[np.float32] = self._extend(tokens, 0)[0].copy()
+        return logits
 
     def _extend(self, tokens: NDArray[np.int64], first: int) -> NDArray[np.float32]:
-        """Add `tokens` to the sequence; return the logits from position `first` of them on."""
+        """Add `tokens` to the sequences; return the logits from position `first` of them on."""
         binding = self._binding
-        inputs = self._value(tokens[None]), self._value(np.array([first], dtype=np.int64))
+        inputs = (
+            self._value(np.ascontiguousarray(tokens)),
+            self._value(np.array([first], dtype=np.int64)),
+        )
         binding.bind_ortvalue_input("input_ids", inputs[0])
         binding.bind_ortvalue_input("logits_from", inputs[1])
         for name, value in zip(self._past_names, self._past, strict=True):
@@ -129,7 +162,7 @@ class _Engine:
             binding.bind_output(name.replace("past_", "present_"), self._device)
         self._decoder.run_with_iobinding(binding)
         logits, *self._past = binding.get_outputs()
-        array: NDArray[np.float32] = logits.numpy()[0]
+        array: NDArray[np.float32] = logits.numpy()
         return array
 
 
@@ -162,6 +195,8 @@ def _load(path: Path, provider: str, options: Options) -> onnxruntime.InferenceS
     settings.intra_op_num_threads = options.threads
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = ERRORS_ONLY
+    # Older versions do not know this entry, and ignore it.
+    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
         session = onnxruntime.InferenceSession(str(path), settings, providers=[provider])
     except (Fail, InvalidGraph, NotImplemented) as error:
@@ -185,6 +220,7 @@ def _describe(
     import onnxruntime
 
     providers = next(iter(sessions.values())).get_providers()
+    table = {name: assigned(_nodes(session)) for name, session in sessions.items()}
     description: dict[str, object] = {
         "runtime": "onnxruntime",
         "version": onnxruntime.__version__,
@@ -195,20 +231,33 @@ def _describe(
         "graph_optimisation": "all",
         "operators": {
             "counts": {name: count_operators(folder / f"{name}.onnx") for name in sessions},
+            "assigned": table,
             "unsupported": [],
             "lowered": [],
         },
-        "fallbacks": [
-            f"{other} runs the nodes that {providers[0]} does not take" for other in providers[1:]
-        ],
+        "fallbacks": fallbacks(table, providers[0]),
     }
-    if target.runtime.precision == "int8":
-        description["quantisation"] = _quantisation(folder)
+    if target.runtime.precision in QUANTISED:
+        description["quantisation"] = _quantisation(folder, target.runtime.precision)
     return description
 
 
-def _quantisation(folder: Path) -> dict[str, object]:
-    """Return which products with a constant matrix are int8, and which stayed fp32."""
+def _nodes(session: onnxruntime.InferenceSession) -> list[tuple[str, str]]:
+    """Return each node of the optimised graph and the provider that runs it.
+
+    Empty where the version of the runtime does not tell.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return []
+    return [
+        (f"{node.domain}.{node.op_type}".lstrip("."), part.ep_name)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+
+
+def _quantisation(folder: Path, precision: str) -> dict[str, object]:
+    """Return which products with a constant matrix are quantised, and which stayed fp32."""
     import onnx
 
     taken, left = [], []
@@ -216,12 +265,13 @@ def _quantisation(folder: Path) -> dict[str, object]:
         graph = onnx.load(path, load_external_data=False).graph
         constants = {weight.name for weight in graph.initializer}
         for node in graph.node:
-            if node.op_type == "MatMulInteger":
-                taken.append(f"{path.stem}/{node.input[1].removesuffix('_quantized')}")
+            if node.op_type == QUANTISED[precision]:
+                name = node.input[1].removesuffix("_quantized").removesuffix("_int4")
+                taken.append(f"{path.stem}/{name}")
             elif node.op_type in ("MatMul", "Gemm", "Conv") and node.input[1] in constants:
                 left.append(f"{path.stem}/{node.input[1]}")
     return {
-        "method": "dynamic; weights int8 per output channel, activations uint8 per tensor",
-        "products_int8": taken,
+        "method": METHODS[precision],
+        f"products_{precision}": taken,
         "products_fp32": left,
     }

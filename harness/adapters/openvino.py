@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.coverage import lacking
 from harness.adapters.session import Options, RowSession, SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
-from harness.schema.workload import TreesMlpModel
+from harness.models.model import RowModel
+from harness.schema.workload import OnnxFileModel
 
 if TYPE_CHECKING:
     import openvino
@@ -28,6 +31,7 @@ class OpenVinoAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    lacks: ClassVar[tuple[str, ...]] = ("ai.onnx.ml",)
 
     def open(self, target: Target, model: Model) -> Session:
         """Convert and compile the model's ONNX files for the CPU.
@@ -45,14 +49,15 @@ class OpenVinoAdapter:
             ) from error
         core = openvino.Core()
         settings = _settings(core, target, options)
-        rows = isinstance(model.architecture, TreesMlpModel)
+        rows = isinstance(model.architecture, RowModel)
         compiled = {
             path.stem: _compile(core, path, settings, None if rows else 1)
             for path in sorted(model.onnx("portable").glob("*.onnx"))
         }
         description = _describe(core, compiled, target)
-        if isinstance(model.architecture, TreesMlpModel):
-            lowered = ["TreeEnsembleRegressor: as Gather, LessOrEqual and Where"]
+        if isinstance(model.architecture, RowModel):
+            own = isinstance(model.architecture, OnnxFileModel)
+            lowered = [] if own else ["TreeEnsembleRegressor: as Gather, LessOrEqual and Where"]
             description["operators"]["lowered"] = lowered
             engine = _RowEngine(compiled["model"])
             return RowSession(engine.score, options.max_batch, description)
@@ -79,14 +84,17 @@ class _SequenceEngine:
     def __init__(self, compiled: dict[str, openvino.CompiledModel]) -> None:
         decoder = compiled.get("decoder") or compiled["model"]
         self._decoder = decoder.create_infer_request()
+        self._pads = any("padding" in each.get_names() for each in decoder.inputs)
         self._encoder = (
             compiled["encoder"].create_infer_request() if "encoder" in compiled else None
         )
 
-    def begin(self, features: NDArray[np.float32] | None) -> None:
+    def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
         import openvino
 
         self._decoder.reset_state()
+        if self._pads:
+            self._decoder.set_tensor("padding", openvino.Tensor(padding))
         if self._encoder is None:
             return
         assert features is not None
@@ -97,22 +105,29 @@ class _SequenceEngine:
             name = output.get_any_name()
             self._decoder.set_tensor(name, self._encoder.get_tensor(name))
 
-    def next_token(self, tokens: NDArray[np.int64]) -> int:
-        return int(np.argmax(self._extend(tokens, len(tokens) - 1)[-1]))
+    def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        chosen: NDArray[np.int64] = np.argmax(self.next_logits(tokens), axis=-1)
+        return chosen
+
+    def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._extend(tokens, tokens.shape[1] - 1)[:, -1]
+        return logits
 
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         # A copy: the runtime uses the memory again.
-        return self._extend(tokens, 0).copy()
+        logits: NDArray[np.float32] = self._extend(tokens, 0)[0].copy()
+        return logits
 
     def _extend(self, tokens: NDArray[np.int64], first: int) -> NDArray[np.float32]:
         """Add `tokens` to the sequence; return the logits from position `first` of them on."""
         import openvino
 
-        batch, start = tokens[None], np.array([first], dtype=np.int64)
-        self._decoder.set_tensor("input_ids", openvino.Tensor(batch, shared_memory=True))
+        start = np.array([first], dtype=np.int64)
+        tokens = np.ascontiguousarray(tokens)
+        self._decoder.set_tensor("input_ids", openvino.Tensor(tokens, shared_memory=True))
         self._decoder.set_tensor("logits_from", openvino.Tensor(start, shared_memory=True))
         self._decoder.infer()
-        logits: NDArray[np.float32] = self._decoder.get_tensor("logits").data[0]
+        logits: NDArray[np.float32] = self._decoder.get_tensor("logits").data
         return logits
 
 
@@ -162,6 +177,10 @@ def _compile(
             passes.run_passes(model)
         return core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
+        named = re.search(r"No conversion rule found for operations: (.+)", str(error))
+        if named:
+            operators = [each.strip() for each in named[1].split(",")]
+            raise UnsupportedError(lacking("OpenVINO", operators)) from error
         raise UnsupportedError(f"OpenVINO does not take {path.name}: {error}") from error
 
 
@@ -189,6 +208,14 @@ def _describe(
         "precision_of_products": precisions,
         "threads": int(first.get_property("INFERENCE_NUM_THREADS")),
         "call": "InferRequest.infer with preset tensors; a cache is a state of the runtime",
-        "operators": {"counts": operators, "unsupported": [], "lowered": []},
+        "operators": {
+            "counts": operators,
+            "assigned": {
+                name: {kind: {"CPU": count} for kind, count in counts.items()}
+                for name, counts in operators.items()
+            },
+            "unsupported": [],
+            "lowered": [],
+        },
         "fallbacks": [],
     }

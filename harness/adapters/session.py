@@ -28,6 +28,7 @@ from harness.adapters.base import (
 )
 from harness.errors import AdapterError, SpecError
 from harness.hardware import detect
+from harness.models.sampler import Sampler
 from harness.schema.workload import LlamaModel, WhisperModel
 
 ROWS_MAX = 1024
@@ -36,19 +37,23 @@ ROWS_MAX = 1024
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A target's `runtime.options`: compute threads, and rows that one query may hold."""
+    """A target's `runtime.options`.
+
+    Compute threads; rows, and sequences of text, that one query may hold.
+    """
 
     threads: int
     max_batch: int
+    max_sequences: int = 1
 
 
 def read_options(target: Target) -> Options:
     """Return the options of `target`; raise SpecError for an unknown one or a wrong value.
 
-    `threads` is, unless given, what `default_threads` returns.
+    `threads` is, unless given, what `default_threads` returns. `max_batch` counts rows or texts.
     """
     given = target.runtime.options
-    known = Options.__dataclass_fields__
+    known = ("threads", "max_batch")
     for name, value in given.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -65,6 +70,8 @@ def read_options(target: Target) -> Options:
     return Options(
         threads=int(given.get("threads") or default_threads()),
         max_batch=int(given.get("max_batch", ROWS_MAX)),
+        # A batch raises the time per token: one at a time, unless the target asks for more.
+        max_sequences=int(given.get("max_batch", 1)),
     )
 
 
@@ -80,33 +87,60 @@ def default_threads() -> int:
 
 
 class SequenceEngine(Protocol):
-    """A loaded Llama or Whisper model that continues one sequence of tokens."""
+    """A loaded Llama or Whisper model that continues a batch of sequences of tokens in step."""
 
-    def begin(self, features: NDArray[np.float32] | None) -> None:
-        """Forget the sequence; for speech, take in `features` (float32 [mel bands, frames])."""
+    def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
+        """Forget the sequences, and take as many as `padding` (int64 [batch]) has entries.
 
-    def next_token(self, tokens: NDArray[np.int64]) -> int:
-        """Add `tokens` (int64 [count]) to the sequence; return the likeliest next token.
-
-        That is the lowest id among the largest logits.
+        So many first tokens of each sequence are padding that no other token may see. For speech,
+        where the batch is 1, take in `features` (float32 [mel bands, frames]).
         """
 
+    def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add `tokens` (int64 [batch, count]) to the sequences; return the likeliest next tokens.
+
+        That is the lowest id among the largest logits: int64 [batch].
+        """
+
+    def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Add `tokens` as above; return the logits of the next token, float32 [batch, vocab]."""
+
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Add `tokens` to the sequence; return the logits after each, [count, vocabulary]."""
+        """Add `tokens` (int64 [1, count]); return the logits after each, [count, vocabulary]."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A request that the model can take: its first tokens, and how many to generate (0: score)."""
+
+    index: int
+    tokens: NDArray[np.int64]
+    features: NDArray[np.float32] | None
+    steps: int
+    sampler: Sampler | None
 
 
 class SequenceSession(BlockingSession):
-    """Answers text or speech requests one at a time with an engine, streaming every token."""
+    """Answers text or speech requests with an engine, streaming every token.
+
+    The texts of a query are generated together, in step, as one static batch: shorter prompts are
+    padded on their left, and the batch goes on until its longest answer is complete. Speech, and
+    what is scored, is taken one at a time.
+    """
 
     def __init__(
         self,
         architecture: LlamaModel | WhisperModel,
         engine: SequenceEngine,
         description: Mapping[str, object],
+        max_batch: int = 1,
     ) -> None:
+        self.max_batch = max_batch if isinstance(architecture, LlamaModel) else 1
         self._architecture = architecture
         self._engine: SequenceEngine | None = engine
         self._description = {**description, "max_batch": self.max_batch}
+        if self.max_batch > 1:
+            self._description["batching"] = "static, padded on the left"
 
     def describe(self) -> Mapping[str, object]:
         """Return what really runs."""
@@ -118,9 +152,12 @@ class SequenceSession(BlockingSession):
             if self._engine is None:
                 raise AdapterError("the session is closed")
             if len(query.requests) > self.max_batch:
-                raise AdapterError(f"{len(query.requests)} requests; one query holds 1")
-            for index, request in enumerate(query.requests):
-                self._answer(self._engine, query, index, request)
+                raise AdapterError(
+                    f"{len(query.requests)} requests; one query holds {self.max_batch}"
+                )
+            checked = [self._check(index, each) for index, each in enumerate(query.requests)]
+            for batch in self._batches(checked):
+                self._answer(self._engine, query, batch)
         except Exception as error:  # whatever a runtime raises is the query's failure
             query.fail(error)
 
@@ -128,22 +165,58 @@ class SequenceSession(BlockingSession):
         """Let go of the model."""
         self._engine = None
 
-    def _answer(self, engine: SequenceEngine, query: Query, index: int, request: Request) -> None:
-        tokens, features, steps = self._check(request)
-        engine.begin(features)
-        if not steps:
-            query.done(index, Output(logits=engine.logits(tokens)))
-            return
-        chosen = []
-        for _ in range(steps):
-            token = engine.next_token(tokens)
-            query.tokens(index, 1)
-            chosen.append(token)
-            tokens = np.array([token], dtype=np.int64)
-        query.done(index, Output(tokens=chosen))
+    def _batches(self, checked: Sequence[_Checked]) -> list[Sequence[_Checked]]:
+        """Return what is run together: all, unless padding would lead out of the context."""
+        together = all(each.steps and each.features is None for each in checked)
+        longest = max(len(each.tokens) for each in checked)
+        positions = longest + max(each.steps for each in checked) - 1
+        if isinstance(self._architecture, LlamaModel) and together:
+            together = positions <= self._architecture.context
+        return [checked] if together else [[each] for each in checked]
 
-    def _check(self, request: Request) -> tuple[NDArray[np.int64], NDArray[np.float32] | None, int]:
-        """Return the first tokens, the features, and the tokens to generate (0: score instead).
+    def _answer(self, engine: SequenceEngine, query: Query, batch: Sequence[_Checked]) -> None:
+        width = max(len(each.tokens) for each in batch)
+        padding = np.array([width - len(each.tokens) for each in batch], dtype=np.int64)
+        engine.begin(batch[0].features, padding)
+        if len(batch) == 1:
+            tokens = batch[0].tokens[None]
+        else:
+            tokens = np.zeros((len(batch), width), dtype=np.int64)
+            for row, each in enumerate(batch):
+                tokens[row, padding[row] :] = each.tokens
+        if not batch[0].steps:
+            query.done(batch[0].index, Output(logits=engine.logits(tokens)))
+            return
+        sampled = any(each.sampler for each in batch)
+        chosen: list[list[int]] = [[] for _ in batch]
+        for step in range(1, max(each.steps for each in batch) + 1):
+            following = (
+                self._sample(engine, batch, tokens) if sampled else engine.next_tokens(tokens)
+            )
+            for each, token, answer in zip(batch, following.tolist(), chosen, strict=True):
+                if step > each.steps:
+                    continue
+                query.tokens(each.index, 1)
+                answer.append(token)
+                if step == each.steps:
+                    query.done(each.index, Output(tokens=answer))
+            tokens = following[:, None]
+
+    @staticmethod
+    def _sample(
+        engine: SequenceEngine, batch: Sequence[_Checked], tokens: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        logits = engine.next_logits(tokens)
+        return np.array(
+            [
+                each.sampler.choose(row) if each.sampler else int(row.argmax())
+                for each, row in zip(batch, logits, strict=True)
+            ],
+            dtype=np.int64,
+        )
+
+    def _check(self, index: int, request: Request) -> _Checked:
+        """Return `request` as the engine takes it.
 
         Raises AdapterError for what the model cannot take: some runtimes would compute garbage.
         """
@@ -177,7 +250,14 @@ class SequenceSession(BlockingSession):
             )
         if tokens.min() < 0 or tokens.max() >= a.vocabulary:
             raise AdapterError(f"a token is outside the vocabulary of {a.vocabulary}")
-        return np.ascontiguousarray(tokens, dtype=np.int64), features, steps
+        sampling = request.sampling if isinstance(request, TextRequest) else None
+        return _Checked(
+            index=index,
+            tokens=np.ascontiguousarray(tokens, dtype=np.int64),
+            features=features,
+            steps=steps,
+            sampler=Sampler(sampling) if sampling is not None else None,
+        )
 
 
 class RowSession(BlockingSession):

@@ -18,8 +18,8 @@ from harness.adapters.session import (
 )
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models import trees_mlp
-from harness.models.model import Weights
-from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
+from harness.models.model import RowModel, Weights
+from harness.schema.workload import LlamaModel, WhisperModel
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,7 @@ class TorchAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("torch",)
+    families: ClassVar[tuple[str, ...]] = ("llama", "whisper", "trees_mlp", "lightgbm", "xgboost")
 
     def open(self, target: Target, model: Model) -> Session:
         """Load `model` on the target's device in its precision.
@@ -54,7 +55,7 @@ class TorchAdapter:
             raise UnsupportedError(
                 f"the torch adapter computes in {', '.join(TYPES)}, not in {runtime.precision}"
             )
-        if isinstance(architecture, TreesMlpModel) and runtime.precision != "fp32":
+        if isinstance(architecture, RowModel) and runtime.precision != "fp32":
             raise UnsupportedError(
                 f"trees compare fp32 features with fp32 thresholds; in {runtime.precision} rows "
                 "would take wrong branches"
@@ -66,7 +67,7 @@ class TorchAdapter:
         torch.backends.cudnn.allow_tf32 = False
         dtype: torch.dtype = getattr(torch, TYPES[runtime.precision])
         description = _describe(device, runtime.precision, options)
-        if isinstance(architecture, TreesMlpModel):
+        if isinstance(architecture, RowModel):
             return _rows(model, device, options, description)
         engine: _LlamaEngine | _WhisperEngine
         probe = None
@@ -77,10 +78,11 @@ class TorchAdapter:
             probe = np.zeros((architecture.mel_bands, architecture.frames), dtype=np.float32)
 
         def step() -> None:
-            engine.begin(probe)
-            engine.next_token(np.zeros(1, dtype=np.int64))
+            engine.begin(probe, np.zeros(1, dtype=np.int64))
+            engine.next_tokens(np.zeros((1, 1), dtype=np.int64))
 
-        return SequenceSession(architecture, engine, {**description, **_operators(step)})
+        description |= _operators(step)
+        return SequenceSession(architecture, engine, description, options.max_sequences)
 
 
 class _LlamaEngine:
@@ -92,12 +94,22 @@ class _LlamaEngine:
         self._device = device
         self._module = llama_torch.from_weights(weights, architecture).to(device, dtype)
         self._cache = self._module.make_cache()
+        self._padding: torch.Tensor | None = None
 
-    def begin(self, features: NDArray[np.float32] | None) -> None:
+    def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
+        import torch
+
+        if len(padding) != self._cache.batch:
+            self._cache = self._module.make_cache(len(padding))
         self._cache.length = 0
+        self._padding = torch.tensor(padding, device=self._device) if padding.any() else None
 
-    def next_token(self, tokens: NDArray[np.int64]) -> int:
-        return int(self._extend(tokens, 1)[0, -1].argmax())
+    def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        chosen: NDArray[np.int64] = self._extend(tokens, 1)[:, -1].argmax(dim=-1).cpu().numpy()
+        return chosen
+
+    def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _to_numpy(self._extend(tokens, 1)[:, -1])
 
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         return _to_numpy(self._extend(tokens, None)[0])
@@ -106,8 +118,8 @@ class _LlamaEngine:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(tokens)[None].to(self._device)
-            logits: torch.Tensor = self._module(batch, self._cache, wanted)
+            batch = torch.from_numpy(tokens).to(self._device)
+            logits: torch.Tensor = self._module(batch, self._cache, wanted, self._padding)
             return logits
 
 
@@ -125,15 +137,19 @@ class _WhisperEngine:
         self._module = whisper_torch.from_weights(weights, architecture).to(device, dtype)
         self._cache: whisper_torch.Cache | None = None
 
-    def begin(self, features: NDArray[np.float32] | None) -> None:
+    def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
         import torch
 
         with torch.inference_mode():
             batch = torch.tensor(features)[None].to(self._device, self._type)
             self._cache = self._module.begin(batch)
 
-    def next_token(self, tokens: NDArray[np.int64]) -> int:
-        return int(self._extend(tokens, 1)[0, -1].argmax())
+    def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        chosen: NDArray[np.int64] = self._extend(tokens, 1)[:, -1].argmax(dim=-1).cpu().numpy()
+        return chosen
+
+    def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _to_numpy(self._extend(tokens, 1)[:, -1])
 
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         return _to_numpy(self._extend(tokens, None)[0])
@@ -143,7 +159,7 @@ class _WhisperEngine:
 
         assert self._cache is not None
         with torch.inference_mode():
-            batch = torch.from_numpy(tokens)[None].to(self._device)
+            batch = torch.from_numpy(tokens).to(self._device)
             return self._module.extend(batch, self._cache, wanted)
 
 
@@ -158,7 +174,7 @@ def _rows(
         with torch.inference_mode():
             return _to_numpy(module(torch.from_numpy(features).to(device)))
 
-    width = len(model.weights()["normalise.mean"])
+    width = trees_mlp.width(model.weights())
     operators = _operators(lambda: score(np.zeros((1, width), dtype=np.float32)))
     return RowSession(score, options.max_batch, {**description, **operators})
 

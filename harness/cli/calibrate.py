@@ -7,9 +7,12 @@ from pathlib import Path
 import click
 
 from harness import units
+from harness.adapters.session import default_threads
 from harness.cli.options import json_option, results_option
 from harness.cli.output import echo, echo_json, table
+from harness.cli.run import cache_folder
 from harness.measure.calibrate import calibrate, save
+from harness.measure.ceilings import ceilings
 from harness.schema.calibration import Calibration, Spread
 from harness.store import Store, new_ulid
 
@@ -20,7 +23,7 @@ UNSUPPORTED = "not supported by n"
 @results_option
 @json_option
 def command(results: Path, as_json: bool) -> None:
-    """Measure the harness itself on this machine; takes about 15 seconds.
+    """Measure the harness itself on this machine; takes about 17 seconds.
 
     Later records of this machine name the calibration. Stop other programs first: what they take is
     in the figures.
@@ -28,8 +31,10 @@ def command(results: Path, as_json: bool) -> None:
     store = Store(results)
     with store.lock():  # a run of the same folder would be disturbed, and would disturb
         if not as_json:
-            echo("calibrating, about 15 s ...", err=True)
-        calibration = calibrate(new_ulid())
+            echo("calibrating, about 17 s ...", err=True)
+        threads = sorted({1, default_threads()})
+        found = tuple(ceilings(cache_folder(), each, again=True) for each in threads)
+        calibration = calibrate(new_ulid()).model_copy(update={"ceilings": found})
         path = save(calibration, results)
     if as_json:
         echo_json(calibration.model_dump(mode="json"))
@@ -78,6 +83,12 @@ def _table(calibration: Calibration) -> str:
         ("cores kept busy by others", units.number(calibration.foreign_cores), "", ""),
         ("time taken by the hypervisor", units.percent(calibration.steal_share), "", ""),
     ]
+    for most in calibration.ceilings:
+        threads = f"{units.count(most.threads)} thread{'s' if most.threads > 1 else ''}"
+        moved = units.rate(most.bytes_per_s / 1e9, "GB/s")
+        computed = units.rate(most.operations_per_s / 1e9, "GFLOP/s")
+        rows.append((f"memory bandwidth, {threads}", moved, "", ""))
+        rows.append((f"fp32 matrix products, {threads}", computed, "", ""))
     return table(rows, header=["what", "median", "p99", "longest"])
 
 

@@ -22,7 +22,7 @@ from harness.errors import HarnessError, SpecError
 from harness.hardware import Detected, detect
 from harness.meters.base import Unmeasurable
 from harness.plugins import Plugin, adapters, clashes, last_line, meter, meters
-from harness.units import gigabytes, number
+from harness.units import gigabytes, number, seconds
 
 State = Literal["ok", "note", "missing", "warning", "broken"]
 
@@ -179,13 +179,17 @@ def _disk(results: Path) -> Check:
 
 
 def _meters() -> Iterator[Check]:
-    """Probe every meter for whether it reads joules here."""
+    """Probe every meter for whether it reads joules here; then what needs no probe."""
     seen = set()
     for plugin in meters():
         if plugin.name in seen:
             continue
         seen.add(plugin.name)
         yield _probed(plugin)
+    text = "computed, for targets whose hardware states tdp_w, where no meter has joules"
+    yield Check("meters", "model", "note", text)
+    text = "a wall meter's log is joined after the run"
+    yield Check("meters", "wall", "note", text, "harness import power LOG --run RUN")
 
 
 def _probed(plugin: Plugin) -> Check:
@@ -199,7 +203,10 @@ def _probed(plugin: Plugin) -> Check:
         return Check("meters", plugin.name, "broken", f"probe() raised {last_line(error)}")
     if isinstance(info, Unmeasurable):
         return Check("meters", plugin.name, "missing", info.reason, info.remedy)
-    text = f"{info.boundary}: {', '.join(info.covers)} (from {info.source})"
+    text = (
+        f"{info.boundary}: {', '.join(info.covers)}, {info.provenance}, "
+        f"a value every {seconds(info.update_period_s)} (from {info.source})"
+    )
     return Check("meters", plugin.name, "ok", text)
 
 

@@ -25,13 +25,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("harness.cli.validate:command", "Check YAML files; every problem with its line."),
     "schema": ("harness.cli.schema:command", "Print a document's JSON Schema."),
     "doctor": ("harness.cli.doctor:command", "Check this machine, the runtimes and the plugins."),
+    "power": ("harness.cli.power:command", "Show the power that a target draws now, live."),
     "calibrate": ("harness.cli.calibrate:command", "Measure the harness itself on this machine."),
+    "models": ("harness.cli.models:command", "List, build, train and clear the models."),
     "plan": ("harness.cli.plan:command", "Show what would run, and why the rest would not."),
     "run": ("harness.cli.run:command", "Measure workloads on targets."),
     "import": ("harness.cli.imports:command", "Join a wall meter's log to the records of a run."),
     "compare": ("harness.cli.compare:command", "Say what differs between two targets or runs."),
     "map": ("harness.cli.map:command", "Answer a brief: the target to buy for each workload."),
     "report": ("harness.cli.report:command", "Write the answer to a brief as one HTML file."),
+    "export": ("harness.cli.export:command", "Write the answer as tables, figures and a summary."),
     "index": ("harness.cli.index:command", "Check or rebuild the index of the records."),
 }
 """Commands by name: where the command is, and its line in `harness --help`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
         Decision,
         EnergyLine,
         Interval,
+        Odds,
         Option,
         Rejection,
         WorkloadDecision,
@@ -112,8 +112,9 @@ def _targets(catalog: Catalog) -> tuple[list[Target], list[str]]:
 
 
 def _write(decision: Decision, path: Path) -> None:
-    text = json.dumps(decision.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
-    write_whole(path, text)
+    from harness.report.export import decision_json
+
+    write_whole(path, decision_json(decision))
 
 
 def _text(answer: WorkloadDecision) -> list[str]:
@@ -123,10 +124,14 @@ def _text(answer: WorkloadDecision) -> list[str]:
     lines.append(f"  demand: {peak} in the busiest hour of the first year")
     if answer.clear is False:
         lines.append("  not clear: the figures do not separate the choice from the runner-up")
+    if answer.confidence is not None:
+        lines.append(f"  how sure: {answer.confidence.reason}")
     if answer.options:
         header = [
             "",
             "target",
+            "no other is cheaper",
+            "regret",
             f"per {answer.options[0].cost_unit}",
             "at full load",
             "a year",
@@ -135,11 +140,28 @@ def _text(answer: WorkloadDecision) -> list[str]:
             "energy per request",
             "evidence",
         ]
-        rows = [_row(place, option) for place, option in enumerate(answer.options)]
+        odds = {} if answer.confidence is None else {o.target: o for o in answer.confidence.odds}
+        rows = [
+            _row(place, option, odds.get(option.target))
+            for place, option in enumerate(answer.options)
+        ]
         lines += ["", *_indented(table(rows, header=header))]
         lines += [f"  {line}" for line in _unmeasured(answer.options)]
         if year := _footprint(answer.options):
             lines += ["", *_indented(year)]
+    if answer.choice is not None and answer.choice.sizing is not None:
+        sizing = answer.choice.sizing
+        counted = f"{units.count(sizing.needed)} needed and {units.count(sizing.spare)} spare"
+        lines.append(f"  units of {answer.choice.target}: {counted}; {sizing.basis}")
+    if answer.flips:
+        lines += ["", "  what would change this answer", *(f"  - {f.text}" for f in answer.flips)]
+    if answer.measure_next:
+        told = (f"  - {worth.text}" for worth in answer.measure_next)
+        lines += ["", "  what is worth finding out before signing", *told]
+    if answer.break_even is not None:
+        lines.append(f"  rent or buy: {answer.break_even.text}")
+    if top := _swings(answer):
+        lines += ["", *_indented(top)]
     ruled_out = [
         [outcome.target, rejection.rule, _with_remedy(rejection)]
         for outcome in answer.outcomes
@@ -150,6 +172,25 @@ def _text(answer: WorkloadDecision) -> list[str]:
         header = ["ruled out", "rule", "why, and what may change it"]
         lines += ["", *_indented(table(ruled_out, header=header))]
     return lines
+
+
+def _swings(answer: WorkloadDecision, most: int = 5) -> str:
+    """Return what moves the lead over the runner-up most; empty: nothing is uncertain."""
+    if not answer.swings:
+        return ""
+    header = ["input, the others varying", "5 % value", "95 % value", "lead at 5 %", "at 95 %", ""]
+    rows = [
+        [
+            swing.input,
+            units.percent(swing.low) if swing.unit == "share" else units.number(swing.low),
+            units.percent(swing.high) if swing.unit == "share" else units.number(swing.high),
+            f"{units.usd(swing.usd_per_year_at_low)} a year",
+            f"{units.usd(swing.usd_per_year_at_high)} a year",
+            "turns the order" if swing.turns else "",
+        ]
+        for swing in answer.swings[:most]
+    ]
+    return table(rows, header=header)
 
 
 def _unmeasured(options: Sequence[Option]) -> list[str]:
@@ -206,7 +247,7 @@ def _indented(text: str) -> list[str]:
     return [f"  {line}" for line in text.splitlines()]
 
 
-def _row(place: int, option: Option) -> list[str]:
+def _row(place: int, option: Option, odds: Odds | None) -> list[str]:
     from harness.mapper.choice import cost_text, unknown_lines
     from harness.mapper.operating import tightest
 
@@ -217,6 +258,8 @@ def _row(place: int, option: Option) -> list[str]:
     return [
         {0: "choice", 1: "runner-up"}.get(place, ""),
         option.target,
+        units.percent(None if odds is None else odds.p_best, units.DASH),
+        units.percent(None if odds is None else odds.regret_share, units.DASH),
         cost_text(option.cost_per_unit_usd),
         cost_text(option.cost_per_unit_full_usd),
         year,

@@ -41,6 +41,7 @@ def command(
                     "scenario": planned.cell.scenario.kind,
                     "repeat": planned.cell.repeat,
                     "skip": planned.skip,
+                    "unsupported": planned.unsupported,
                     "estimate_s": planned.estimate_s,
                 }
                 for planned in cells
@@ -55,5 +56,12 @@ def command(
         echo(table(rows, header=["#", "cell", "about"]))
     for target, reason in sorted({(c.target.name, c.skip) for c in cells if c.skip}):
         echo(f"skipped {target}: {reason}")
+    refused = {
+        f"{c.cell.workload}@{c.target.name}: unsupported: {c.unsupported}"
+        for c in cells
+        if c.unsupported and not c.skip
+    }
+    for line in sorted(refused):
+        echo(line)
     total = sum(c.estimate_s for c in cells if c.skip is None)
     echo(f"{len(rows)} cells, about {units.duration(total)}" if rows else "nothing would run here")

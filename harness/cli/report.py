@@ -14,7 +14,7 @@ from harness.errors import SpecError
 from harness.files import write_whole
 
 if TYPE_CHECKING:
-    from harness.schema import Decision
+    from harness.schema import Decision, Record
 
 
 @click.command("report")
@@ -34,7 +34,28 @@ def command(question: str, results: Path, catalog: Path | None, output: Path | N
     BRIEF_OR_DECISION is a brief (a name or a YAML file), answered from the records, or a decision
     (a JSON file of `harness map BRIEF -o FILE`), shown with the very records that it was made from.
     """
-    from harness.report import pinned_records, render
+    from harness.report import render
+
+    decision, records, shown = asked(question, results, catalog)
+    page = render(decision, records, command=f"harness report {shlex.quote(shown)}")
+    if str(output) == "-":
+        click.echo(page.encode(), nl=False)
+        return
+    path = output or Path("reports") / f"{decision.brief.name}.html"
+    write_whole(path, page, hint="name another file with -o")
+    for warning in decision.warnings:
+        echo(f"warning: {warning}", err=True)
+    echo(f"report in {path}; next: open it in a browser, print it, or send it: it is one file")
+
+
+def asked(
+    question: str, results: Path, catalog: Path | None
+) -> tuple[Decision, tuple[Record, ...], str]:
+    """Return the decision that `question` (brief or decision file) asks for, with its records.
+
+    The last is how a command that names it writes it.
+    """
+    from harness.report import pinned_records
     from harness.store import Store
 
     if question.endswith(".json"):
@@ -45,16 +66,7 @@ def command(question: str, results: Path, catalog: Path | None, output: Path | N
 
         decision = answer(question, results, catalog)
         shown = decision.brief.name
-    records = pinned_records(decision, Store(results).records())
-    page = render(decision, records, command=f"harness report {shlex.quote(shown)}")
-    if str(output) == "-":
-        click.echo(page.encode(), nl=False)
-        return
-    path = output or Path("reports") / f"{decision.brief.name}.html"
-    write_whole(path, page, hint="name another file with -o")
-    for warning in decision.warnings:
-        echo(f"warning: {warning}", err=True)
-    echo(f"report in {path}; next: open it in a browser, print it, or send it: it is one file")
+    return decision, pinned_records(decision, Store(results).records()), shown
 
 
 def read_decision(path: Path) -> Decision:

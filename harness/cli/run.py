@@ -67,12 +67,12 @@ def selection(function: Any) -> Any:  # noqa: ANN401  click's decorators are unt
 
 
 def plan_of(catalog: Catalog, options: Options) -> list[Planned]:
-    """Return the plan for `options`; empty selections mean everything in the catalog.
+    """Return the plan for `options`; empty selections mean all in the catalog but what is opt-in.
 
     Raises SpecError for a name that is not there and for a file that is broken.
     """
-    workloads = options.workloads or tuple(entry.name for entry in catalog.workloads())
-    targets = options.targets or tuple(entry.name for entry in catalog.targets())
+    workloads = options.workloads or tuple(e.name for e in catalog.workloads() if not e.opt_in)
+    targets = options.targets or tuple(e.name for e in catalog.targets() if not e.opt_in)
     return make_plan(
         [(catalog.workload(name), catalog.data_folder(name)) for name in workloads],
         [catalog.target(name) for name in targets],

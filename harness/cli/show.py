@@ -24,7 +24,8 @@ KINDS: tuple[Kind, ...] = ("workload", "target", "brief")
 def command(name: str, kind: Kind | None, catalog: Path | None, as_json: bool) -> None:
     """Show the workload, target or brief called NAME, with its defaults filled in.
 
-    NAME may also be the folder of a record: its figures, without the histograms.
+    NAME may also be the folder of a record: its verdict and figures, with what they can support.
+    --json has all of it but the histograms.
     """
     if (Path(name) / "record.json").is_file():
         _show_record(Path(name), as_json)
@@ -41,16 +42,27 @@ def command(name: str, kind: Kind | None, catalog: Path | None, as_json: bool) -
 
 
 def _show_record(folder: Path, as_json: bool) -> None:
+    from harness.cli.record_text import record_lines
     from harness.store import Store
 
-    record = Store(folder).read(folder.resolve()).record
-    tree = record.model_dump(mode="json", exclude={"points": {"__all__": {"latency"}}})
+    results = _results_of(folder.resolve())
+    store = Store(results or folder)
+    stored = store.read(folder.resolve())
+    if results is not None:
+        stored = store.with_imports(stored)
+    for problem in store.problems:
+        echo(f"warning: not read: {problem}", err=True)
     if as_json:
-        echo_json({"kind": "record", "path": str(folder), **tree})
+        tree = stored.record.model_dump(mode="json", exclude={"points": {"__all__": {"latency"}}})
+        echo_json({"kind": "record", "path": str(folder), "imports": stored.imports, **tree})
         return
-    echo(f"record {record.id} ({record.cell.label})")
-    echo()
-    echo("\n".join(_lines(tree)))
+    echo("\n".join(record_lines(stored.record, stored.imports)))
+
+
+def _results_of(folder: Path) -> Path | None:
+    """Return the results folder that holds the record in `folder`; None if it stands alone."""
+    above = folder.parents
+    return above[4] if len(above) > 4 and above[3].name == "runs" else None
 
 
 def _find(catalog: Catalog, name: str, kind: Kind | None) -> Entry:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from harness.compare.comparison import Compared, ComparedCell, Missing
 from harness.compare.sides import CellKey, unusable
-from harness.compare.within import SamplesOf, within_runs
+from harness.compare.within import SamplesOf, Windows, within_runs
 from harness.difference import paired, unpaired
 from harness.schema.record import Metric, Point, Record
 from harness.schema.workload import Server
@@ -53,9 +53,10 @@ def compare_cell(
             side[:] = [r for r in side if r.cell.repeat in repeats]
     compared: list[Compared] = []
     missing: list[Missing] = []
+    windows = Windows(samples_of)
     for name in metrics or _default_metrics((*first, *second)):
         one = (
-            _compare_metric(name, first, second, is_paired, samples_of)
+            _compare_metric(name, first, second, is_paired, windows)
             if first and second
             else Missing(name, "one side has no usable run")
         )
@@ -200,7 +201,7 @@ def _compare_metric(
     base: Sequence[Record],
     new: Sequence[Record],
     is_paired: bool,
-    samples_of: SamplesOf,
+    windows: Windows,
 ) -> Compared | Missing:
     load = None if _is_at_headline(name) else _common_load((*base, *new))
     if (
@@ -237,6 +238,8 @@ def _compare_metric(
     shapes = {(m.unit, m.better) for side in found for m in side}
     if len(shapes) > 1:
         return Missing(name, "the two sides state it in different units")
+    if name.startswith("energy_") and (unlike := _unlike_energy(name, taken)):
+        return Missing(name, unlike)
     (unit, better) = next(iter(shapes))
     first, second = ([m.value for m in side if m.value is not None] for side in found)
     resolution, at_least = 0.0, False
@@ -266,8 +269,31 @@ def _compare_metric(
         p_adjusted=None,
         outcome="indicative",
         lacks=None,
-        within=within_runs(name, taken[0], taken[1], samples_of),
+        within=within_runs(name, taken[0], taken[1], windows),
     )
+
+
+def _unlike_energy(name: str, sides: Sequence[Sequence[tuple[Record, Point]]]) -> str | None:
+    """Return why joules within the same boundary do not mean the same; None if they do."""
+    boundary = name.partition("@")[2]
+    kinds: list[str] = []
+    for side in sides:
+        readings = [
+            next((e for e in point.energy if e.boundary == boundary and e.joules is not None), None)
+            for _, point in side
+        ]
+        known = [reading for reading in readings if reading is not None]
+        words = []
+        if any(each.provenance == "modelled" for each in known):
+            words.append("modelled")
+        if any("simulated" in each.flags for each in known):
+            words.append("simulated")
+        if any("partial_coverage" in each.flags for each in known):
+            words.append("metered in part")
+        kinds.append(" and ".join(words) or "metered")
+    if kinds[0] == kinds[1]:
+        return None
+    return f"energy at the {boundary} is {kinds[0]} on the base side and {kinds[1]} on the new side"
 
 
 def _why_absent(name: str, record: Record, point: Point) -> str:

@@ -45,11 +45,35 @@ class _Table:
         return dict(self.rows)
 
 
+class Windows:
+    """The windows of a cell's runs, each made once: several figures come from the same samples."""
+
+    def __init__(self, samples_of: SamplesOf) -> None:
+        self._samples_of = samples_of
+        self._made: dict[tuple[str, int, bool], Window | None] = {}
+
+    def of(self, record: Record, point: Point, by_query: bool) -> Window | None:
+        """Return the window of `point` without its warm-up; None where the run kept no samples.
+
+        `by_query`: one row for each query of several requests, where latencies are those.
+        """
+        number = next(i for i, each in enumerate(record.points) if each is point)
+        scenario = record.cell.scenario
+        size = scenario.samples if by_query and isinstance(scenario, MultiStream) else 1
+        key = (record.id, number, size > 1)
+        if key not in self._made:
+            rows = self._samples_of(record)
+            self._made[key] = (
+                None if rows is None else _window(rows, number, point.warm_up_requests, size)
+            )
+        return self._made[key]
+
+
 def within_runs(
     metric: str,
     base: Sequence[tuple[Record, Point]],
     new: Sequence[tuple[Record, Point]],
-    samples_of: SamplesOf,
+    made: Windows,
 ) -> Interval | None:
     """Return the ratio of `new` to `base` from their samples, with its within-run interval.
 
@@ -62,10 +86,10 @@ def within_runs(
     for side in (base, new):
         windows.append([])
         for record, point in side:
-            rows = samples_of(record)
-            if rows is None:
+            window = made.of(record, point, metric not in RATES and not metric.startswith("tpot"))
+            if window is None:
                 return None
-            windows[-1].append(_window(rows, record, point, metric not in RATES))
+            windows[-1].append(window)
     requests = sum(window.requests for side in windows for window in side)
     resamples = min(max(WORK // max(requests, 1), FEWEST), MOST)
     seeds = iter(range(len(base) + len(new)))
@@ -81,17 +105,13 @@ def _is_of_requests(metric: str) -> bool:
     return metric in RATES or metric.partition("_s.p")[0] in SERIES
 
 
-def _window(rows: Rows, record: Record, point: Point, by_query: bool) -> Window:
-    """Return the window of `point` without its warm-up; `by_query` where latencies are those."""
-    position = next(i for i, each in enumerate(record.points) if each is point)
-    mine = rows["point"] == position
+def _window(rows: Rows, number: int, warm_up: int, query_size: int) -> Window:
+    mine = rows["point"] == number
     table = {name: rows[name][mine] for name in COLUMNS}
-    due_ns = np.sort(table["scheduled_ns"])
-    steady_ns = int(due_ns[point.warm_up_requests]) if point.warm_up_requests else 0
-    scenario = record.cell.scenario
-    if by_query and isinstance(scenario, MultiStream):
+    steady_ns = int(np.sort(table["scheduled_ns"])[warm_up]) if warm_up else 0
+    if query_size > 1:
         samples = Samples(0, 0, list(zip(*(table[name].tolist() for name in COLUMNS), strict=True)))
-        table = samples.by_query(scenario.samples).columns()
+        table = samples.by_query(query_size).columns()
     audio_s = np.zeros(int(table["input"].max(initial=0)) + 1).tolist()
     return Window(_Table(table), audio_s).since(steady_ns)
 

@@ -149,12 +149,14 @@ def _record(
         points=result.points if result else (),
         headline=result.headline if result else None,
         capacity=result.capacity if result else None,
+        energy=result.energy if result else None,
         quality=result.quality if result else (),
         verdict=result.verdict if result else Verdict(state="invalid"),
         environment=environment,
         harness_version=__version__,
         files={path.name: sha256_of(path) for path in sorted(draft.folder.iterdir())},
         calibration=calibration.id if calibration else None,
+        roofline=result.roofline if result else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import units
+from harness.mapper.draws import CLASS_SPREAD
 from harness.schema.brief import Brief, BriefWorkload, CarbonIntensity
 from harness.schema.decision import Assumption, WorkloadDecision
 from harness.schema.target import Target
@@ -19,8 +20,17 @@ METHOD = (
     ),
     (
         "replicas",
-        "the simple form: peak rate / (lower bound of the throughput at the SLO x the share that "
-        "may be used), rounded up; no queueing between units, no spare for failures",
+        "peak rate / (throughput at the SLO x the share that may be used), rounded up, and the "
+        "spare units; each unit has a queue of its own, which its measured throughput contains",
+    ),
+    (
+        "choice",
+        "least expected regret over draws of the inputs, among the targets that keep the SLO",
+    ),
+    (
+        "evidence in the draws",
+        "the throughput spreads by a further "
+        + ", ".join(f"{units.percent(v)} if {k}" for k, v in CLASS_SPREAD.items() if v),
     ),
     (
         "throughput",
@@ -83,11 +93,44 @@ def _of_brief(brief: Brief) -> list[Assumption]:
         ("price age", f"at most {limits.max_price_age_days} days", source),
         ("evidence", f"{limits.minimum_evidence} or better", source),
     ]
+    rows += _of_uncertainty(brief)
     if limits.tiers:
         rows.append(("tiers", ", ".join(limits.tiers), source))
     if limits.residency:
         rows.append(("residency", ", ".join(limits.residency), source))
     return [Assumption(name=n, value=v, source=s) for n, v, s in rows]
+
+
+def _of_uncertainty(brief: Brief) -> list[tuple[str, str, str]]:
+    """Return the spare units and how far each input may be from what is stated."""
+    source, spread = f"brief {brief.name}", brief.uncertainty
+    spare = brief.constraints.spare_units
+    stated = [
+        ("price", spread.price, "one factor for each price source"),
+        ("volume", spread.volume, "one factor for all targets"),
+        ("peak factor", spread.peak_factor, "of its excess over 1"),
+        ("growth", spread.growth, "a year, added to the growth"),
+        ("electricity", spread.electricity, "one factor for all"),
+        ("throughput without a bound", spread.throughput_open, "on the side that has none"),
+        ("throughput, unit to unit", spread.unit_to_unit, "one factor for each chip"),
+    ]
+    return [
+        (
+            "spare units",
+            f"{units.count(spare)} in every fleet"
+            + ("; N + 1 is 'spare_units: 1' in the constraints" if spare == 0 else ""),
+            source,
+        ),
+        *(
+            (f"spread of the {name}", f"standard deviation {units.percent(value)}, {how}", source)
+            for name, value, how in stated
+        ),
+        (
+            "draws",
+            f"{units.count(spread.draws)}, seed {spread.seed}",
+            source,
+        ),
+    ]
 
 
 def _carbon(intensity: CarbonIntensity | None) -> tuple[str, str, str]:

@@ -10,7 +10,14 @@ import math
 from dataclasses import dataclass
 
 from harness.economics import MONTHS_PER_YEAR, SECONDS_PER_YEAR
-from harness.schema.workload import AudioInputs, Demand, Distribution, PromptInputs, Workload
+from harness.schema.workload import (
+    AudioInputs,
+    Demand,
+    Distribution,
+    Durations,
+    PromptInputs,
+    Workload,
+)
 
 ROUNDING = 1e-9
 """Relative excess over a whole number of units that is arithmetic, not demand."""
@@ -85,13 +92,24 @@ def work_of(workload: Workload) -> Work:
         per_request=1.0,
         cost_unit="1,000 requests",
         unit_size=1e3,
-        audio_s=inputs.duration_s if isinstance(inputs, AudioInputs) else None,
+        audio_s=_mean_duration_s(inputs) if isinstance(inputs, AudioInputs) else None,
     )
 
 
-def mean_length(lengths: Distribution) -> float:
-    """Return the mean of `lengths` in tokens; the lognormal's after its cut, before rounding."""
-    if lengths.kind == "fixed":
+def _mean_duration_s(inputs: AudioInputs) -> float:
+    drawn = inputs.duration_s
+    return mean_length(drawn) if isinstance(drawn, Durations) else drawn
+
+
+def mean_length(lengths: Distribution | Durations) -> float:
+    """Return the mean of `lengths` in their unit; the lognormal's after its cut, before rounding.
+
+    The empirical's is the one declared, which a cell holds against the file.
+    """
+    if lengths.kind == "empirical":
+        assert lengths.mean is not None
+        return lengths.mean
+    if isinstance(lengths, Distribution) and lengths.kind == "fixed":
         assert lengths.value is not None
         return float(lengths.value)
     assert lengths.minimum is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness import units
 from harness.mapper.feasibility import limit_text, margin_below
@@ -11,13 +11,25 @@ from harness.schema.decision import Interval, Option, Rejection, TargetOutcome
 from harness.schema.workload import Workload
 
 
-def ranked(workload: Workload, options: Sequence[Option]) -> tuple[Option, ...]:
-    """Return `options` in order: SLO met before unproven, then cheapest per unit.
+def ranked(
+    workload: Workload, options: Sequence[Option], regrets: Mapping[str, float] | None = None
+) -> tuple[Option, ...]:
+    """Return `options` in order: SLO met before unproven, then least expected regret.
 
-    Each but the first gets the rule why it is not the choice. Equal cost at the buyer's demand is
-    decided by the cost at full load, then by the share of the SLO limit used, then by name.
+    `regrets` are by target; without them, and where they are equal, the planned cost per unit
+    decides. Each but the first gets the rule why it is not the choice. Equal cost at the buyer's
+    demand is decided by the cost at full load, then by the share of the SLO limit used, then by
+    name.
     """
-    ordered = sorted(options, key=_key)
+    known = regrets or {}
+    ordered = sorted(
+        options,
+        key=lambda option: (
+            option.slo_state != "met",
+            known.get(option.target, 0.0),
+            *_key(option),
+        ),
+    )
     return tuple(
         option.model_copy(
             update={"rejection": _behind(workload, option, ordered[0]) if place else None}
@@ -31,9 +43,8 @@ def unknown_lines(option: Option) -> str:
     return " and ".join(line.name for line in option.cost_lines if line.usd_per_year is None)
 
 
-def _key(option: Option) -> tuple[bool, float, float, float, str]:
+def _key(option: Option) -> tuple[float, float, float, str]:
     return (
-        option.slo_state != "met",
         option.cost_per_unit_usd.value,
         option.cost_per_unit_full_usd.value,
         share_of_limit(option.slo),
@@ -81,6 +92,11 @@ def _compared(choice: Option, runner_up: Option) -> str:
     if choice.slo_state != runner_up.slo_state:
         less = _less(first.value, second.value)
         return f"{less or 'as much as'} {name}, which does not prove its SLO"
+    if first.value > second.value:
+        return (
+            f"{_less(first.value, second.value)} {name} at the planned figures, but less on "
+            "average over what the inputs may be"
+        )
     if first.value != second.value:
         return f"{_less(first.value, second.value)} {name}{overlap}"
     carry = f"{choice.replicas} unit{'s' if choice.replicas > 1 else ''} of either would do"
@@ -155,6 +171,11 @@ def _behind(workload: Workload, option: Option, choice: Option) -> Rejection:
         )
     margin = margin_below(number, limit)
     over = "" if margin is None else f", {units.percent(-margin)} more than {name}"
+    if margin is not None and margin > 0:
+        over = (
+            f", {units.percent(margin)} less than {name} at the planned figures, but more on "
+            "average over what the inputs may be"
+        )
     return Rejection(
         rule="cost", text=f"{text}{over}", number=number, limit=limit, margin=margin, unit=unit
     )

@@ -10,15 +10,24 @@ import harness
 from harness import units
 from harness.errors import SpecError
 from harness.mapper.assumptions import assumptions
+from harness.mapper.break_even import break_even
+from harness.mapper.candidate import Candidate, candidate_of
 from harness.mapper.capacity import load_of, work_of
 from harness.mapper.choice import ranked, reason, separated
+from harness.mapper.draws import Future
 from harness.mapper.feasibility import rejections
+from harness.mapper.flip import flips
 from harness.mapper.operating import operating_point
 from harness.mapper.option import make_option
+from harness.mapper.queueing import sizing_of
 from harness.mapper.standing import Standing, standing
+from harness.mapper.tornado import swings
+from harness.mapper.uncertainty import Contest, confidence, regrets
+from harness.mapper.worth import worth_knowing
 from harness.schema.brief import Brief, DemandOverride
 from harness.schema.decision import (
     Decision,
+    Odds,
     Option,
     RecordReference,
     Rejection,
@@ -39,6 +48,10 @@ class PinnedRecord(Protocol):
     @property
     def record(self) -> Record:
         """The record."""
+
+    @property
+    def imports(self) -> dict[str, str]:
+        """The power imports joined to the record: ids with the sha256 of their file."""
 
     @property
     def sha256(self) -> str:
@@ -95,7 +108,12 @@ def decide(
         workloads=decisions,
         assumptions=assumptions(brief, asked, considered, decisions),
         records=tuple(
-            RecordReference(id=i, label=cited[i].cell.label, sha256=pinned[i].sha256)
+            RecordReference(
+                id=i,
+                label=cited[i].cell.label,
+                sha256=pinned[i].sha256,
+                imports=pinned[i].imports,
+            )
             for i in sorted(cited)
         ),
         warnings=(
@@ -124,7 +142,9 @@ def _answer(
     work = work_of(workload)
     load = load_of(demand, brief.economics.horizon_years)
     staff = brief.economics.staff_usd_per_year / len(brief.workloads)
+    spare = brief.constraints.spare_units
     found: list[Option] = []
+    units_of: list[Candidate] = []
     outcomes: list[TargetOutcome] = []
     cited: list[Record] = []
     warnings: list[str] = []
@@ -135,7 +155,24 @@ def _answer(
         if not against:
             operating = operating_point(known.records, work.metric)
             assert operating is not None, "the rules let no target through without a throughput"
-            found.append(make_option(target, operating, load, work, brief.economics, staff))
+            option = make_option(target, operating, load, work, brief.economics, staff, spare)
+            streams = [
+                r
+                for r in known.others
+                if r.cell.scenario.kind == "single_stream" and r.verdict.state != "invalid"
+            ]
+            sizing = sizing_of(
+                option.replicas - spare,
+                spare,
+                load.peak / brief.economics.utilisation_max,
+                option.throughput.value / work.per_request,
+                workload.slo,
+                streams,
+            )
+            found.append(option.model_copy(update={"sizing": sizing}))
+            units_of.append(
+                candidate_of(target, operating, load, work, brief.economics, option.replicas)
+            )
         cited += known.cited
         warnings += [f"{workload.name} on {target.name}: {text}" for text in _warnings(known)]
         outcomes.append(
@@ -147,28 +184,56 @@ def _answer(
                 records=tuple(dict.fromkeys(record.id for record in known.cited)),
             )
         )
-    options = ranked(workload, found)
+    contest = Contest(
+        candidates=tuple(units_of),
+        future=Future(workload.name, demand, brief.uncertainty),
+        utilisation_max=brief.economics.utilisation_max,
+        spare=spare,
+        staff_usd_per_year=staff,
+    )
+    odds = {
+        state: contest.among([o.target for o in found if o.slo_state == state]).odds()
+        for state in ("met", "unproven")
+    }
+    options = ranked(workload, found, regrets([*odds["met"], *odds["unproven"]]))
     behind = {option.target: option.rejection for option in options}
     outcomes = [_with_rule(outcome, behind) for outcome in outcomes]
     choice = options[0] if options else None
     runner_up = options[1] if len(options) > 1 else None
     warnings += _option_warnings(workload, options)
-    return _Answer(
-        WorkloadDecision(
-            workload=workload.name,
-            title=workload.title,
-            demand=demand,
-            peak_rate=load.peak,
-            mean_rate=load.mean,
-            choice=choice,
-            runner_up=runner_up,
-            clear=separated(choice, runner_up) if choice and runner_up else None,
-            reason=reason(workload, options, outcomes),
-            options=options,
-            outcomes=tuple(outcomes),
-        ),
-        tuple(cited),
-        tuple(warnings),
+    decision = WorkloadDecision(
+        workload=workload.name,
+        title=workload.title,
+        demand=demand,
+        peak_rate=load.peak,
+        mean_rate=load.mean,
+        choice=choice,
+        runner_up=runner_up,
+        clear=separated(choice, runner_up) if choice and runner_up else None,
+        reason=reason(workload, options, outcomes),
+        options=options,
+        outcomes=tuple(outcomes),
+    )
+    if choice is not None:
+        decision = _weighed(decision, choice, contest, odds[choice.slo_state])
+    return _Answer(decision, tuple(cited), tuple(warnings))
+
+
+def _weighed(
+    decision: WorkloadDecision, choice: Option, contest: Contest, odds: Sequence[Odds]
+) -> WorkloadDecision:
+    """Return `decision` with how sure `choice` is against those in `odds`, and what flips it."""
+    rivals = contest.among([each.target for each in odds])
+    second = next((each.target for each in odds if each.target != choice.target), None)
+    complete = all(line.usd_per_year is not None for line in choice.cost_lines)
+    return decision.model_copy(
+        update={
+            "confidence": confidence(choice, complete, odds, contest.future),
+            "flips": flips(rivals, choice, decision.options, decision.outcomes),
+            "swings": () if second is None else swings(rivals, choice.target, second),
+            "break_even": break_even(rivals, odds),
+            "measure_next": worth_knowing(rivals, odds),
+        }
     )
 
 

@@ -9,7 +9,7 @@ from statistics import median
 
 from harness.schema.base import Evidence
 from harness.schema.decision import Interval
-from harness.schema.record import Metric, Point, Record, SloCheck
+from harness.schema.record import EnergyReading, Metric, Point, Record, SloCheck
 
 EVIDENCE_ORDER: tuple[Evidence, ...] = ("measured", "imported", "projected", "claimed")
 """Classes of evidence, best first."""
@@ -20,7 +20,8 @@ class Operating:
     """One or more repeats as one: medians, the widest interval, the worst state.
 
     `record` is the repeat whose throughput is nearest to the median. `series` holds for each repeat
-    the points of the loads up to the operating one, which is the last.
+    the points of the loads up to the operating one, which is the last, and `warm` what was metered
+    with the session open and no traffic.
     """
 
     record: Record
@@ -33,6 +34,7 @@ class Operating:
     evidence: Evidence
     points: tuple[Point, ...]
     series: tuple[tuple[Point, ...], ...]
+    warm: tuple[tuple[EnergyReading, ...], ...] = ()
 
 
 def operating_point(records: Sequence[Record], metric: str) -> Operating | None:
@@ -73,6 +75,7 @@ def operating_point(records: Sequence[Record], metric: str) -> Operating | None:
         evidence=worst_evidence(records),
         points=tuple(points),
         series=tuple(_up_to(r, p) for r, p in zip(records, points, strict=True)),
+        warm=tuple(() if r.energy is None else r.energy.warm for r in records),
     )
 
 

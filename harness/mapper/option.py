@@ -23,25 +23,30 @@ def make_option(
     work: Work,
     inputs: Economics,
     staff_usd_per_year: float,
+    spare: int = 0,
 ) -> Option:
     """Return `target` (which has a price) sized for the peak of `load` and priced for its year.
 
     The cost interval comes from the throughput's, since at its upper bound fewer units would do, at
     its lower one more, and from that of the energy. Units are bought for the throughput's value,
-    of which planning uses `utilisation_max` only. Where a line of the cost is unknown the interval
-    has no upper end.
+    of which planning uses `utilisation_max` only, and `spare` stand by. Where a line of the cost is
+    unknown the interval has no upper end.
     """
     price = target.price
     assert price is not None
     throughput = operating.throughput
     planned = throughput.value
     peak = load.peak * work.per_request
-    replicas = replicas_for(peak, planned, inputs.utilisation_max)
+
+    def units_for(rate: float, unit_throughput: float) -> int:
+        return replicas_for(rate, unit_throughput, inputs.utilisation_max) + spare
+
+    replicas = units_for(peak, planned)
     amount = load.requests * work.per_request
 
     def fleet_of(units_bought: int) -> economics.YearlyCost:
         share = UnitLoad(load.mean / units_bought, load.peak / units_bought)
-        power = power_of(operating.series, target.hardware, share)
+        power = power_of(operating.series, target.hardware, share, operating.warm)
         unit = economics.unit_cost(price, inputs, power)
         return economics.fleet_cost(unit, units_bought, staff_usd_per_year)
 
@@ -59,8 +64,8 @@ def make_option(
         served = rate * replicas * economics.SECONDS_PER_YEAR
         return economics.usd_per_unit(usd_per_year, served, work.unit_size)
 
-    fewest = replicas_for(peak, throughput.high or throughput.value, inputs.utilisation_max)
-    most = replicas_for(peak, throughput.low or throughput.value, inputs.utilisation_max)
+    fewest = units_for(peak, throughput.high or throughput.value)
+    most = units_for(peak, throughput.low or throughput.value)
     bounded = bool(throughput.low) and not fleet.unknown
     cost = Interval(
         value=per_unit(fleet.usd_per_year),
@@ -69,9 +74,8 @@ def make_option(
     )
     energy = energy_per_request(operating.points, target.hardware)
     share = UnitLoad(load.mean / replicas, load.peak / replicas)
-    lines = energy_lines(
-        power_of(operating.series, target.hardware, share), replicas, price, inputs, target.hardware
-    )
+    power = power_of(operating.series, target.hardware, share, operating.warm)
+    lines = energy_lines(power, replicas, price, inputs, target.hardware)
     return Option(
         target=target.name,
         title=target.title,
@@ -110,9 +114,7 @@ def make_option(
         slo=operating.slo,
         cost_lines=fleet.lines,
         cost_per_audio_hour_usd=_per_audio_hour(cost, work),
-        replicas_at_horizon=replicas_for(
-            load.horizon_peak * work.per_request, planned, inputs.utilisation_max
-        ),
+        replicas_at_horizon=units_for(load.horizon_peak * work.per_request, planned),
         warnings=_incomplete(fleet)
         + _modelled(fleet, lines)
         + _flagged(energy)

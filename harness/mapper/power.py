@@ -54,22 +54,28 @@ class _Draw:
 
 
 def power_of(
-    series: Sequence[Sequence[Point]], hardware: Hardware, load: UnitLoad | None = None
+    series: Sequence[Sequence[Point]],
+    hardware: Hardware,
+    load: UnitLoad | None = None,
+    warm: Sequence[Sequence[EnergyReading]] = (),
 ) -> Power | NoPower:
     """Return what one unit draws on average at `load`; without a load, at the operating point.
 
-    `series` holds for each repeat the points up to the operating one, which is the last. The power
-    is the node's or the wall's as metered; else the device's with the host power that the target
-    declares; else the chips' TDP with it. Between metered loads it is linear; below the lowest it
-    is that of the lowest, the upper bound being the same, the lower bound linear from the host.
+    `series` holds for each repeat the points up to the operating one, which is the last, and `warm`
+    what was read with the session open and no traffic: the power at rate 0. The power is the node's
+    or the wall's as metered; else the device's with the host power that the target declares; else
+    the chips' TDP with it. Between metered loads it is linear; below the lowest it is that of the
+    lowest, the upper bound being the same, the lower bound linear from the host.
     """
-    metered = [_metered(points, WHOLE_MACHINE) for points in series]
+    idles = warm or [()] * len(series)
+    repeats = list(zip(series, idles, strict=True))
+    metered = [_metered(points, WHOLE_MACHINE, idle) for points, idle in repeats]
     if mixed := _mixed(series, WHOLE_MACHINE):
         return mixed
     if all(metered):
         return _mean_power(metered, load, _whole_basis(series), modelled=_modelled(series))
     device = DEVICE_BOUNDARIES.get(hardware.kind, ("module", "chip"))
-    chips = [_metered(points, device) for points in series]
+    chips = [_metered(points, device, idle) for points, idle in repeats]
     host = hardware.host_power_w
     if host is None:
         return _no_power([points[-1] for points in series], hardware)
@@ -99,13 +105,20 @@ def power_of(
 def _whole_reading(point: Point, allowed: Sequence[str]) -> EnergyReading | None:
     """Return the reading of `point` that its power can be paid by."""
     found = best_reading(point, allowed)
-    if found is None or NOT_THE_WHOLE & set(found.flags) or not found.duration_s:
-        return None
-    return found
+    return None if found is None or not _pays(found) else found
 
 
-def _metered(points: Sequence[Point], allowed: Sequence[str]) -> list[_Draw]:
-    """Return the draws at `points` from the meter of the last one, by rate; none: not metered."""
+def _pays(reading: EnergyReading) -> bool:
+    return not NOT_THE_WHOLE & set(reading.flags) and reading.duration_s > 0
+
+
+def _metered(
+    points: Sequence[Point], allowed: Sequence[str], warm: Sequence[EnergyReading] = ()
+) -> list[_Draw]:
+    """Return the draws at `points` from the meter of the last one, by rate; none: not metered.
+
+    The draw at rate 0 is that of `warm`, if the same meter read it.
+    """
     own = _whole_reading(points[-1], allowed)
     if own is None:
         return []
@@ -116,7 +129,11 @@ def _metered(points: Sequence[Point], allowed: Sequence[str]) -> list[_Draw]:
             continue
         if rate is not None and rate.value is not None:
             found.append(_draw(rate.value, reading))
-    return sorted(found, key=lambda draw: draw.rate) or [_draw(0.0, own)]
+    if not found:
+        return [_draw(0.0, own)]
+    idle = next((r for r in warm if _source(r) == _source(own) and r.joules and _pays(r)), None)
+    found += [] if idle is None else [_draw(0.0, idle)]
+    return sorted(found, key=lambda draw: draw.rate)
 
 
 def _source(reading: EnergyReading) -> tuple[object, ...]:
@@ -168,9 +185,11 @@ def _mean_power(
         values.append(_at([(d.rate, d.watts) for d in draws], load.mean))
         lows.append(_envelope([(d.rate, d.low) for d in least], load, min))
         highs.append(_envelope([(d.rate, d.high) for d in draws], load, max))
-    loads = max(len(draws) for draws in repeats)
-    lowest = min(draws[0].rate for draws in repeats)
-    text = f"{basis}, at {'one load' if loads == 1 else f'{loads} loads'}; taken at the mean rate"
+    loads = max(sum(draw.rate > 0 for draw in draws) for draws in repeats) or 1
+    lowest = max(draws[0].rate for draws in repeats)
+    at = "one load" if loads == 1 else f"{loads} loads"
+    at += " and idle" if all(len(draws) > 1 and draws[0].rate == 0 for draws in repeats) else ""
+    text = f"{basis}, at {at}; taken at the mean rate"
     if load.mean < lowest:
         text += (
             f", {units.rate(load.mean, 'requests/s')} a unit, which is below the lowest metered "

@@ -19,28 +19,35 @@ from collections.abc import Iterator, Sequence
 
 from harness import plugins
 from harness.adapters.base import Adapter, Output, Request, Session
+from harness.adapters.receipt import StampedSession
 from harness.errors import HarnessError, MeasurementError, PrerequisiteError, UnsupportedError
 from harness.measure.activity import activity
+from harness.measure.client_bound import judge_client
 from harness.measure.clock import Clock, RealClock
 from harness.measure.disturbance import disturbance
 from harness.measure.drive import Driver, StopRule
 from harness.measure.energy import Energy
+from harness.measure.energy_profile import energy_profile
 from harness.measure.environment import capture
 from harness.measure.garbage import no_garbage_collection
 from harness.measure.gpu import GpuWatch
+from harness.measure.idle import IDLE_S, idle_level, idle_limit_s
 from harness.measure.job import Job, Reporter, Result, tells_of_lost_memory
 from harness.measure.profile import PROFILES, Profile
 from harness.measure.query import TimedQuery
+from harness.measure.roofline import assess, measurement
 from harness.measure.samples import write_parquet
 from harness.measure.scenario import ScenarioRunner, find_headline
-from harness.measure.verdict import judge
+from harness.measure.verdict import judge, judge_roofline
 from harness.measure.widen import widen, widen_capacity
 from harness.models import quality
 from harness.models.build import build_model
-from harness.models.inputs import draw_requests
+from harness.models.inputs import draw_requests, inputs_hash
 from harness.models.model import Architecture, Model
-from harness.schema.record import Failure, QualityCheck
+from harness.schema.record import EnergyReading, Failure, QualityCheck
 from harness.schema.workload import Quality as QualityGate
+
+ROOFLINE_LIMIT_S = 120.0
 
 
 class Phases:
@@ -74,37 +81,40 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     gpus = GpuWatch() if job.target.runtime.device == "cuda" else None
     with phases.phase("build", profile.build_limit_s):
         model = build_model(workload.model, workload.task, cache=job.cache, data=job.data)
-        inputs = draw_requests(workload)
+        inputs = draw_requests(workload, job.data)
     checks: list[QualityCheck] = []
-    for gate in workload.quality:
-        architecture = quality.quality_model(gate, workload)
-        if architecture is None:
-            continue
-        checks += _quality_apart(job, gate, architecture, adapter, phases, profile)
-    with phases.phase("open", profile.open_limit_s):
-        session = adapter.open(job.target, model)
-        if gpus:
-            gpus.opened()
-    try:
-        with phases.phase("quality", profile.quality_limit_s):
-            for gate in workload.quality:
-                if quality.quality_model(gate, workload) is None:
-                    checks += _evaluate(job, gate, model, session, clock)
-        described = json.loads(json.dumps(dict(session.describe()), default=str))
-        with phases.phase("warm-up", profile.warmup_limit_s):
-            warm = StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries)
-            Driver(session, inputs, clock, job.cell.seed).closed(warm)
-        energy = Energy(job.target)
-        try:
+    with contextlib.closing(Energy(job.target)) as energy:
+        # Before anything touches the device: a closed session may leave its runtime's context.
+        off = _idle(job, energy, clock, phases)
+        for gate in workload.quality:
+            architecture = quality.quality_model(gate, workload)
+            if architecture is None:
+                continue
+            checks += _quality_apart(job, gate, architecture, adapter, phases, profile)
+        with phases.phase("open", profile.open_limit_s):
+            session = adapter.open(job.target, model)
+            if gpus:
+                gpus.opened()
+        with contextlib.closing(session):
+            with phases.phase("quality", profile.quality_limit_s):
+                for gate in workload.quality:
+                    if quality.quality_model(gate, workload) is None:
+                        checks += _evaluate(job, gate, model, session, clock)
+            described = json.loads(json.dumps(dict(session.describe()), default=str))
+            if isinstance(session, StampedSession):
+                session.prepare_requests(inputs)
+            _warm_up(job, session, inputs, clock, phases)
+            # After the warm-up: what a runtime loads or compiles late is loaded now.
+            idle = _idle(job, energy, clock, phases)
+            if idle:  # clocks have fallen and caches have cooled meanwhile
+                _warm_up(job, session, inputs, clock, phases)
             before = activity(gpu=gpus.read() if gpus else None)
             runner = ScenarioRunner(job, session, energy, inputs, clock, reporter.note)
             with phases.phase("measure", runner.limit_s), no_garbage_collection():
                 measured = runner.run()
             after = activity(gpu=gpus.read() if gpus else None)
-        finally:
-            energy.close()
-    finally:
-        session.close()
+            if isinstance(session, StampedSession):  # what the client saw, and how it kept up
+                described |= json.loads(json.dumps(dict(session.describe()), default=str))
     disturbed = disturbance(before, after, elsewhere=session.max_concurrency is None)
     samples = [each.samples for each in measured]
     points = [each.point for each in measured]
@@ -119,12 +129,25 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         complaints,
         simulated=bool(described.get("simulated")),
         least_s=profile.least_s,
+        free_length=described.get("answer_length") == "free",
     )
+    # Offline nobody waits for a single reply: only a client without spare time changes the rate.
+    limits = () if job.cell.scenario.kind == "offline" else workload.slo
+    verdict = judge_client(verdict, described.get("client"), limits)
+    # With the session closed: the ceilings are of the whole machine.
+    with phases.phase("roofline", ROOFLINE_LIMIT_S):
+        found = None
+        if headline is not None:
+            at = points[headline], samples[headline]
+            found = measurement(job.cell.scenario, session, *at, inputs)
+        drawn = assess(found, model, job.target, described, job.cache)
+    verdict = judge_roofline(verdict, drawn)
     wider, verdict = widen(points, verdict, disturbed)
     headline = find_headline(wider)
     with phases.phase("write", 60.0):
         write_parquet(samples, job.folder / "samples.parquet")
     described["disturbance"] = disturbed.summary()
+    described["inputs"] = {"count": len(inputs), "sha256": inputs_hash(inputs)}
     errors = sorted({text for part in samples for text in part.errors})
     if errors:
         described["errors"] = errors[:20]
@@ -134,10 +157,30 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         points=wider,
         headline=headline,
         capacity=widen_capacity(runner.capacity, verdict),
+        energy=energy_profile(wider, headline, off, idle),
         quality=tuple(checks),
         verdict=verdict,
         environment=capture(),
+        roofline=drawn,
     )
+
+
+def _warm_up(
+    job: Job, session: Session, inputs: Sequence[Request], clock: Clock, phases: Phases
+) -> None:
+    profile = PROFILES[job.cell.profile]
+    with phases.phase("warm-up", profile.warmup_limit_s):
+        rule = StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries)
+        Driver(session, inputs, clock, job.cell.seed).closed(rule)
+
+
+def _idle(job: Job, energy: Energy, clock: Clock, phases: Phases) -> tuple[EnergyReading, ...]:
+    """Meter the device while nothing is asked of it; at once empty where no meter works."""
+    if not energy.meters:
+        return ()
+    window_s = IDLE_S[job.cell.profile]
+    with phases.phase("idle", idle_limit_s(window_s)):
+        return idle_level(energy, clock, window_s)
 
 
 def _quality_apart(

@@ -5,6 +5,7 @@ Readings of different boundaries stand side by side; nothing is added up here.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -78,6 +79,29 @@ class Energy:
             self._working.append(Working(place, meter, info))
         else:
             self._broken[place] = (name, info)
+
+    @property
+    def meters(self) -> tuple[MeterInfo, ...]:
+        """The meters that read here, without the model, the closest to the device first."""
+        return tuple(w.info for w in sorted(self._working, key=lambda working: working.place))
+
+    @property
+    def missing(self) -> tuple[tuple[str, Unmeasurable], ...]:
+        """The meters of this device that do not read here, by name, and why."""
+        return tuple(self._broken[place] for place in sorted(self._broken))
+
+    def watts(self) -> dict[str, float | str]:
+        """Return the power now by meter, in W; a text where the meter does not say, with why."""
+        found: dict[str, float | str] = {}
+        for working in sorted(self._working, key=lambda working: working.place):
+            watts = _guarded(working.meter.watts)
+            if isinstance(watts, Failed):
+                found[working.info.name] = f"the meter failed: {watts.reason}"
+            elif isinstance(watts, int | float) and math.isfinite(watts):
+                found[working.info.name] = float(watts)
+            else:
+                found[working.info.name] = "the meter gives no power now"
+        return found
 
     def begin(self) -> None:
         """Start a window on every working meter."""

@@ -10,11 +10,13 @@ from typing import Any
 from harness.schema.base import Spec
 from harness.schema.record import (
     Cell,
+    EnergyProfile,
     EnvironmentField,
     Failure,
     Metric,
     Point,
     QualityCheck,
+    Roofline,
     Verdict,
 )
 from harness.schema.target import Target
@@ -64,9 +66,11 @@ class Result(Spec):
     points: tuple[Point, ...]
     headline: int | None
     capacity: Metric | None = None
+    energy: EnergyProfile | None = None
     quality: tuple[QualityCheck, ...]
     verdict: Verdict
     environment: dict[str, EnvironmentField]
+    roofline: Roofline | None = None
 
 
 class Reporter:

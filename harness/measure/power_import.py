@@ -6,6 +6,7 @@ record through the store sees the readings added to its points.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,14 @@ from pydantic import ValidationError
 
 from harness import __version__
 from harness.files import write_whole
+from harness.measure.energy_figures import reading_metrics, work_of
+from harness.measure.energy_profile import energy_profile
 from harness.meters.base import MeterInfo, failed_reading
 from harness.meters.sums import add, refused
 from harness.meters.wall_log import WallLog
 from harness.meters.wall_reading import SKEW_S, wall_meter, wall_reading
 from harness.schema.power_import import ImportedReading, LogFile, PowerImport
-from harness.schema.record import EnergyReading, Metric, Point, Record
+from harness.schema.record import EnergyProfile, EnergyReading, Point, Record
 
 FOLDER = "energy"
 
@@ -119,54 +122,42 @@ def _log_file(log: WallLog, timezone: str) -> LogFile:
 
 
 def joined(
-    record: Record, digest: str, imports: Iterable[PowerImport]
-) -> tuple[Record, tuple[str, ...]]:
+    record: Record, digest: str, imports: Iterable[tuple[PowerImport, str]]
+) -> tuple[Record, dict[str, str]]:
     """Return `record` with the readings that `imports`, oldest first, hold for it as it is now.
 
-    Also the ids of the imports that they come from. A later import of a point takes the place of an
-    earlier one. Only readings with joules come in.
+    Also the imports that they come from, each id with its sha256. A later import of a point takes
+    the place of an earlier one. Only readings with joules come in.
     """
+    digests: dict[str, str] = {}
     latest: dict[int, tuple[EnergyReading, str]] = {}
-    for document in imports:
+    for document, sha256 in imports:
+        digests[document.id] = sha256
         for one in document.readings:
             same = (one.record, one.record_sha256) == (record.id, digest)
             if same and one.reading.joules is not None:
                 latest[one.point] = one.reading, document.id
     if not latest:
-        return record, ()
+        return record, {}
     points = tuple(
         _with_reading(point, latest[number][0]) if number in latest else point
         for number, point in enumerate(record.points)
     )
-    used = tuple(sorted({ulid for _, ulid in latest.values()}))
-    return record.model_copy(update={"points": points}), used
+    used = sorted({ulid for _, ulid in latest.values()})
+    idle = record.energy or EnergyProfile()
+    profile = energy_profile(points, record.headline, idle.off, idle.warm)
+    with_readings = record.model_copy(update={"points": points, "energy": profile})
+    return with_readings, {ulid: digests[ulid] for ulid in used}
 
 
 def _with_reading(point: Point, reading: EnergyReading) -> Point:
-    """Return `point` with `reading` and its joules per request.
-
-    Warm-up was metered too, and its requests share the joules. What the meter saw beside the
-    traffic (looks between stages) drew between nothing and the mean power: by that the true figure
-    may be lower.
-    """
-    energy = (*point.energy, reading)
-    served = point.requests - point.failed + point.warm_up_requests
-    if not served or reading.joules is None or reading.uncertainty is None:
-        return point.model_copy(update={"energy": energy})
-    traffic_s = point.duration_s * (1 + point.warm_up_requests / max(point.requests, 1))
-    share = min(1.0, traffic_s / reading.duration_s) if reading.duration_s > 0 else 1.0
-    value = reading.joules / served
-    metric = Metric(
-        unit="J/request",
-        better="lower",
-        value=value,
-        low=max(0.0, value * share * (1 - reading.uncertainty)),
-        high=value * (1 + reading.uncertainty),
-        n=served,
-        method=f"{reading.meter}, {reading.provenance}",
+    """Return `point` with `reading` and its figures, which take the place of earlier ones."""
+    return point.model_copy(
+        update={
+            "energy": (*point.energy, reading),
+            "metrics": {**point.metrics, **reading_metrics(reading, work_of(point))},
+        }
     )
-    metrics = {**point.metrics, f"energy_j_per_request@{reading.boundary}": metric}
-    return point.model_copy(update={"energy": energy, "metrics": metrics})
 
 
 def save_import(document: PowerImport, results: Path) -> Path:
@@ -180,12 +171,17 @@ def save_import(document: PowerImport, results: Path) -> Path:
     return path
 
 
-def read_imports(results: Path, complain: Callable[[str], None]) -> list[PowerImport]:
-    """Return the imports under `results`, oldest first; those unreadable go to `complain`."""
+def read_imports(results: Path, complain: Callable[[str], None]) -> list[tuple[PowerImport, str]]:
+    """Return the imports under `results` with the sha256 of their file, oldest first.
+
+    Those that cannot be read go to `complain`.
+    """
     found = []
     for path in sorted((results / FOLDER).glob("*.json")):
         try:
-            found.append(PowerImport.model_validate_json(path.read_bytes()))
+            data = path.read_bytes()
+            document = PowerImport.model_validate_json(data)
+            found.append((document, hashlib.sha256(data).hexdigest()))
         except OSError as error:
             complain(f"{path}: {error.strerror or error}")
         except ValidationError as error:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from harness.adapters.base import Output, Request
+from harness.adapters.receipt import Receipt
 from harness.errors import AdapterError
 from harness.measure.clock import Clock
 
@@ -25,6 +26,7 @@ class TimedQuery:
     __slots__ = (
         "_now",
         "_open",
+        "_receipts",
         "_waiter",
         "complaints",
         "ended_ns",
@@ -54,6 +56,7 @@ class TimedQuery:
         self.expired = False
         self._now = clock.now_ns
         self._open = count
+        self._receipts: dict[int, Receipt] | None = None
         self._waiter: threading.Lock | None = None
 
     def tokens(self, index: int, count: int) -> None:
@@ -80,6 +83,39 @@ class TimedQuery:
         for each in range(len(self.requests)) if index is None else (index,):
             if index is not None or not self.ended_ns[each]:
                 self._end(each, now, None, error)
+
+    def received(self, index: int, receipt: Receipt) -> None:
+        """Take the reply to request `index` as our own client stamped it, to be read later.
+
+        Not part of the adapters' contract: see `harness.adapters.receipt`.
+        """
+        now = self._now()
+        if not self.ended_ns[index] and not self.expired:
+            self._receipts = {**(self._receipts or {}), index: receipt}
+        self._end(index, min(now, receipt.ended_ns), None, None)
+
+    def read(self) -> None:
+        """Read the replies that were received; until then their outputs and tokens are missing.
+
+        A stamp outside of the time from issue to the reply's end is a broken contract.
+        """
+        receipts, self._receipts = self._receipts, None
+        for index, receipt in (receipts or {}).items():
+            answer = receipt.read()
+            if not self.ended_ns[index]:  # it expired in that very moment
+                continue
+            ended, first = answer.ended_ns, answer.first_ns
+            if not self.issued_ns <= (first or ended) <= ended <= receipt.ended_ns:
+                self._complain("time stamps outside of the request")
+                continue
+            if answer.error is not None:
+                self._set_error(index, answer.error)
+            else:
+                self.outputs[index] = answer.output
+                self.ended_ns[index] = ended
+            if first or answer.tokens:
+                firsts, counts = self._streams()
+                firsts[index], counts[index] = first, answer.tokens
 
     def expire(self, error: Exception) -> None:
         """Give up on the requests that have not ended: `error` is theirs, they never end.
@@ -146,6 +182,7 @@ class TimedQuery:
 
     def expect_outputs(self) -> list[Output]:
         """Return the outputs; raise AdapterError if a request failed or has none."""
+        self.read()
         for error in self.errors or ():
             if error is not None:
                 raise AdapterError(f"a request failed: {type(error).__name__}: {error}") from error

@@ -50,6 +50,7 @@ class Samples:
         deadline_ns: int | None = None,
     ) -> None:
         """Append one row per request of `query`, whose requests may take `deadline_ns` each."""
+        query.read()
         start = self.start_ns
         issued = query.issued_ns
         batch = len(inputs)
@@ -107,7 +108,8 @@ class Samples:
         """Return one row per query of `size` requests, which lie one after the other.
 
         A query ends with its last request and has streamed with the last first token. It is ok if
-        all of its requests are, and has the first other status otherwise. Tokens are summed.
+        all of its requests are, and has the first other status otherwise. It has no output tokens:
+        the time per output token is that of each request.
         """
         whole = Samples(self.point, self.start_ns, [], self.errors, self.complaints)
         for at in range(0, len(self.rows), size):
@@ -120,7 +122,7 @@ class Samples:
                     -1 if min(first) < 0 else max(first),
                     -1 if min(ended) < 0 else max(ended),
                     sum(row[6] for row in rows),
-                    sum(row[7] for row in rows),
+                    0,
                     len(rows),
                     next((row[9] for row in rows if row[9] != OK), OK),
                 )

@@ -24,7 +24,7 @@ from harness.measure.stages import Drive, Precision, run_stages, values_of
 from harness.measure.summary import Window, summarise, warm_up_end_ns
 from harness.models.trace import read_trace, trace_requests
 from harness.schema.record import Ending, Metric, Point
-from harness.schema.workload import Burst, ClosedLoop, MultiStream, Server, Trace
+from harness.schema.workload import Burst, ClosedLoop, MultiStream, Server, SloLimit, Trace
 from harness.traffic import Spikes
 
 MLPERF_OFFLINE = 24_576
@@ -223,7 +223,7 @@ class ScenarioRunner:
         """Replay the trace's arrivals within the profile's window, requests of its lengths."""
         most_s = self._profile.server_most_s
         trace = read_trace(self._job.data / scenario.file).window(scenario.speed, most_s)
-        inputs = trace_requests(trace, self._job.workload)
+        inputs = trace_requests(trace, self._job.workload, self._job.data)
         driver = self.driver(inputs)
         return self._point(
             lambda stop, _: driver.replay(trace.times_s, stop),
@@ -285,7 +285,7 @@ class ScenarioRunner:
             return samples, Ending(why="count" if enough else "time_box")
         precision = Precision(
             profile.precision or 0.0,
-            () if scenario.kind == "offline" else tuple(self._job.workload.slo),
+            self._watched(query_size),
             decide=by_load,
             certify=profile.certify,
         )
@@ -299,6 +299,13 @@ class ScenarioRunner:
                 Window(samples.by_query(query_size) if query_size > 1 else samples, audio_s)
             ),
         )
+
+    def _watched(self, query_size: int) -> tuple[SloLimit, ...]:
+        """Return the limits whose percentiles must be precise; only requests have a TPOT."""
+        if self._scenario.kind == "offline":
+            return ()
+        slo = self._job.workload.slo
+        return tuple(each for each in slo if query_size == 1 or each.metric != "tpot")
 
     def _steady(self, window: Window) -> Window:
         """Return `window` without its warm-up."""

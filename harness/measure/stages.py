@@ -100,7 +100,7 @@ class Precision:
         return values.size > 0 and early_stopping.passes(values.size, misses, limit.percentile)
 
     def _steady_rate(self, window: Window) -> bool:
-        ones = np.ones(window.latency_s.size)
+        ones = np.ones(window.ended_s.size)  # answers of earlier requests count too
         rate = statistics.rate(ones, window.ended_s, window.duration_s, unit="requests/s")
         if not rate.value or rate.low is None or rate.high is None:
             return False

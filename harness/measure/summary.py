@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import early_stopping, statistics, steady_state
+from harness.measure.energy_figures import Work, energy_metrics
 from harness.measure.samples import OK, TIMED_OUT, UNSERVED
 from harness.schema.base import ScenarioKind, Task
 from harness.schema.record import EnergyReading, Metric, Point, SloCheck
@@ -129,7 +130,8 @@ def summarise(
     """Return the operating point of `window`, without its warm-up (see `warm_up_end_ns`).
 
     Latencies and the SLO are left out for `offline`, where nobody waits for a single request. With
-    `queries`, the same window by queries of several requests, they are those of the queries. Energy
+    `queries`, the same window by queries of several requests, they are those of the queries, but
+    for the time per output token, which only a request has; attainment then leaves it out. Energy
     was metered over the whole window, warm-up included, and is shared among all requests served.
     """
     whole = window
@@ -139,7 +141,7 @@ def summarise(
     metrics: dict[str, Metric] = {}
     if scenario != "offline":
         for name in ("latency", "ttft", "tpot") if task == "text_generation" else ("latency",):
-            metrics |= _percentiles(name, timed, slo)
+            metrics |= _percentiles(name, window if name == "tpot" else timed, slo)
     per_request = np.ones(window.ended_s.size)
     amounts: dict[str, tuple[Column, str]] = {
         "throughput_requests_per_s": (per_request, "requests/s")
@@ -155,14 +157,15 @@ def summarise(
     state = "not_applicable"
     if scenario != "offline":
         checks = tuple(
-            statistics.check_slo(limit, timed.series(limit.metric), timed.missed(limit.metric))
+            statistics.check_slo(limit, of.series(limit.metric), of.missed(limit.metric))
             for limit in slo
+            for of in (window if limit.metric == "tpot" else timed,)
         )
         state = statistics.worst_state(checks)
         attainment = statistics.proportion(timed.within(slo), timed.requests, better="higher")
         metrics["slo_attainment"] = attainment
         metrics["goodput_requests_per_s"] = statistics.goodput(attainment, timed.duration_s)
-    metrics |= _energy_metrics(whole, energy)
+    metrics |= energy_metrics(energy, _work(whole, queries, () if scenario == "offline" else slo))
     return Point(
         load=load,
         requested_rate=requested_rate,
@@ -220,28 +223,15 @@ def _percentiles(name: str, timed: Window, slo: Sequence[SloLimit]) -> dict[str,
     return metrics
 
 
-def _energy_metrics(window: Window, energy: Sequence[EnergyReading]) -> dict[str, Metric]:
-    """Return joules per request and per output token, one pair per reading that has joules.
-
-    The joules of failed requests stay in the numerator; the boundary is in the name.
-    """
-    metrics: dict[str, Metric] = {}
-    served = int(window.ended_s.size)
-    for reading in energy:
-        if reading.joules is None or reading.uncertainty is None:
-            continue
-        amounts = {"request": float(served), "output_token": float(window.tokens_out.sum())}
-        for unit, amount in amounts.items():
-            if amount == 0:
-                continue
-            value = reading.joules / amount
-            metrics[f"energy_j_per_{unit}@{reading.boundary}"] = Metric(
-                unit=f"J/{unit.replace('_', ' ')}",
-                better="lower",
-                value=value,
-                low=max(0.0, value * (1 - reading.uncertainty)),
-                high=value * (1 + reading.uncertainty),
-                n=served,
-                method=f"{reading.meter}, {reading.provenance}",
-            )
-    return metrics
+def _work(window: Window, queries: Window | None, slo: Sequence[SloLimit]) -> Work:
+    """Return what the joules of `window` were used for; a query is good with all its requests."""
+    asked = window if queries is None else queries
+    size = window.requests // asked.requests if asked.requests else 1
+    good = asked.within(slo) * size
+    attainment = statistics.proportion(good, window.requests, better="higher") if slo else None
+    return Work(
+        traffic_s=window.duration_s,
+        requests=int(window.ended_s.size),
+        output_tokens=float(window.tokens_out.sum()),
+        attainment=attainment,
+    )

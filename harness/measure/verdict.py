@@ -9,7 +9,7 @@ import numpy as np
 from harness import steady_state
 from harness.measure.disturbance import Disturbance
 from harness.measure.summary import Window
-from harness.schema.record import Point, Reason, Verdict
+from harness.schema.record import Point, Reason, Roofline, Verdict
 from harness.schema.workload import SloLimit
 
 FOREIGN_CORES_NOISY = 0.25
@@ -29,6 +29,7 @@ SUSPEND_NOISY_S = 0.01
 CLOCK_CHANGE_NOISY = 0.10
 HARNESS_NOISY = 0.10
 QUOTA_NOISY = 0.01
+ABOVE_ROOFLINE = 1.05
 
 
 def judge(
@@ -40,12 +41,13 @@ def judge(
     complaints: Sequence[str],
     simulated: bool,
     least_s: float = 0.0,
+    free_length: bool = False,
 ) -> Verdict:
     """Return the verdict over all operating points of a cell.
 
     Anything in `invalid` makes the record unusable; anything else found makes it noisy. Whether the
     sample proves the SLO matters at the `headline` point only. `least_s` is how long the profile
-    wants every window to last.
+    wants every window to last. `free_length`: the protocol cannot say how long an answer is to be.
     """
     invalid: list[Reason] = []
     noisy: list[Reason] = []
@@ -58,6 +60,7 @@ def judge(
         invalid.append(Reason(code="simulated", text="the target is simulated, not hardware"))
     for window, point in zip(windows, points, strict=True):
         _judge_point(window, point, slo, invalid, noisy)
+        _judge_length(window, point, noisy if free_length else invalid)
         _judge_duration(point, least_s, noisy)
     if headline is not None and points[headline].slo_state == "unproven":
         point = points[headline]
@@ -72,6 +75,30 @@ def judge(
     _judge_machine(disturbed, invalid, noisy)
     state = "invalid" if invalid else "noisy" if noisy else "valid"
     return Verdict(state=state, reasons=tuple(invalid + noisy))  # type: ignore[arg-type]
+
+
+def judge_roofline(verdict: Verdict, drawn: Roofline) -> Verdict:
+    """Return `verdict`, invalid if a figure lies above what the hardware can do at all.
+
+    Invalid, not noisy: no disturbance makes a target faster, so the figure is of other work than
+    declared, and a target that won by it would be bought for it.
+    """
+    reasons = [
+        Reason(
+            code="above-roofline",
+            text=f"{what} is {share:.0%} of what the hardware can do ({drawn.source})",
+            value=share,
+            limit=ABOVE_ROOFLINE,
+        )
+        for what, share in (
+            ("the throughput", drawn.share),
+            ("the rate of output tokens", drawn.step_share),
+        )
+        if share is not None and share > ABOVE_ROOFLINE
+    ]
+    if not reasons:
+        return verdict
+    return Verdict(state="invalid", reasons=(*reasons, *verdict.reasons))
 
 
 def _judge_machine(disturbed: Disturbance, invalid: list[Reason], noisy: list[Reason]) -> None:
@@ -222,16 +249,6 @@ def _judge_point(
             limit=ERRORS_INVALID,
         )
         (invalid if errors > ERRORS_INVALID else noisy).append(reason)
-    length = window.length_share
-    if length is not None and abs(length - 1) > LENGTH_INVALID:
-        invalid.append(
-            Reason(
-                code="output-length",
-                text=f"answers were {length:.0%} as long as asked for{where}",
-                value=length,
-                limit=1 - LENGTH_INVALID if length < 1 else 1 + LENGTH_INVALID,
-            )
-        )
     achieved = point.metrics["throughput_requests_per_s"].value
     if point.requested_rate and achieved is not None and point.slo_state != "missed":
         share = achieved / (point.requests / window.offered_s) if window.offered_s else 1.0
@@ -279,3 +296,16 @@ def _judge_point(
                     limit=DRIFT_NOISY,
                 )
             )
+
+
+def _judge_length(window: Window, point: Point, reasons: list[Reason]) -> None:
+    length = window.length_share
+    if length is not None and abs(length - 1) > LENGTH_INVALID:
+        reasons.append(
+            Reason(
+                code="output-length",
+                text=f"answers were {length:.0%} as long as asked for{_where(point)}",
+                value=length,
+                limit=1 - LENGTH_INVALID if length < 1 else 1 + LENGTH_INVALID,
+            )
+        )

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.meters.base import PowerTrace
+from harness.meters.ticker import NORMAL_95, ThreadTicker
 from harness.schema.record import EnergyFlag
 
 LEAST_GAP_S = 0.1
 """At most 10 samples a second."""
 LONG_GAP_S = 1.0
 LEAST_COVERED = 0.5
-NORMAL_95 = 1.96
 
 
 def gaps_s(seed: int = 0, least_s: float = LEAST_GAP_S) -> Iterator[float]:
@@ -118,8 +117,7 @@ class Sampler:
         self._read = read
         self._now_ns = now_ns
         self._least_gap_s = least_gap_s
-        self._done = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._ticker = ThreadTicker(lambda least_s: gaps_s(least_s=least_s))
         self.trace = PowerTrace()
 
     def sample(self) -> int:
@@ -141,19 +139,8 @@ class Sampler:
 
     def resume(self) -> None:
         """Take samples in the background from now on."""
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="power-sampler", daemon=True)
-        self._thread.start()
+        self._ticker.start(self.sample, self._least_gap_s)
 
     def stop(self) -> None:
         """End the thread."""
-        if self._thread:
-            self._done.set()
-            self._thread.join()
-            self._thread = None
-
-    def _run(self) -> None:
-        for gap_s in gaps_s(least_s=self._least_gap_s):
-            if self._done.wait(gap_s):
-                return
-            self.sample()
+        self._ticker.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from harness.meters.base import PowerTrace
@@ -23,30 +23,37 @@ class Ticker(Protocol):
         """Call it no more; returns when the last call is over."""
 
 
+def even_gaps_s(period_s: float) -> Iterator[float]:
+    """Yield the seconds to the next multiple of `period_s`: what came late is not made up for."""
+    began_s = time.monotonic()
+    while True:
+        yield period_s - (time.monotonic() - began_s) % period_s
+
+
 class ThreadTicker:
     """Calls the action from a thread of its own, which ends with `stop`.
 
-    A call that comes late is not made up for: the next one keeps to the plan.
+    `gaps_s` makes from the period the seconds to wait before each call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gaps_s: Callable[[float], Iterator[float]] = even_gaps_s) -> None:
+        self._gaps_s = gaps_s
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, action: Callable[[], None], period_s: float) -> None:
-        """Call `action` every `period_s`, first after one period."""
+    def start(self, action: Callable[[], object], period_s: float) -> None:
+        """Call `action` again and again, first after one gap."""
         self.stop()
         self._stopped = stopped = threading.Event()
-        began_s = time.monotonic()
+        gaps_s = self._gaps_s(period_s)
 
         def run() -> None:
-            while True:
-                late_s = (time.monotonic() - began_s) % period_s
-                if stopped.wait(period_s - late_s):
+            for gap_s in gaps_s:
+                if stopped.wait(gap_s):
                     return
                 action()
 
-        self._thread = threading.Thread(target=run, name="power-sampling", daemon=True)
+        self._thread = threading.Thread(target=run, name="power-sampler", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -19,18 +19,41 @@ from functools import cache as memoise
 from importlib import metadata
 from pathlib import Path
 
+from harness.data_files import SHARDS, shards_of
 from harness.errors import SpecError, UnsupportedError
 from harness.files import temporary_prefix, whole_folder
-from harness.models import llama, llama_onnx, onnx_graph, trees_mlp, whisper, whisper_onnx
+from harness.models import (
+    hugging_face,
+    lightgbm_text,
+    llama,
+    llama_onnx,
+    onnx_file,
+    onnx_graph,
+    own_model,
+    quantise,
+    trees,
+    trees_mlp,
+    whisper,
+    whisper_onnx,
+    xgboost_json,
+)
 from harness.models import weights as weights_file
 from harness.models.model import Architecture, Model, Weights
 from harness.models.onnx_graph import count_operators
-from harness.models.weights import check_weights, load_weights, save_weights
+from harness.models.weights import check_weights, load_weights, save_weights, stream_weights
 from harness.schema import canonical_json
 from harness.schema.base import Task
-from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
+from harness.schema.workload import (
+    LlamaModel,
+    OnnxFileModel,
+    TreeFileModel,
+    TreesMlpModel,
+    WhisperModel,
+)
 
 DIALECTS = ("standard", "portable")
+Built = LlamaModel | WhisperModel | TreesMlpModel
+"""What the harness itself makes or trains; the rest is a user's own."""
 
 
 def build_model(architecture: Architecture, task: Task, *, cache: Path, data: Path) -> Model:
@@ -39,34 +62,47 @@ def build_model(architecture: Architecture, task: Task, *, cache: Path, data: Pa
     Weight files are named relative to `data`. Raises SpecError if one cannot be read or does not
     fit; names and shapes are checked when the weights are first asked for.
     """
-    source = data / architecture.weights if architecture.weights else None
-    folder = cache / f"{architecture.family}-{_digest(architecture, source)[:16]}"
+    sources = _sources(architecture, data)
+    folder = cache / f"{architecture.family}-{_digest(architecture, sources)[:16]}"
 
     @memoise
     def weights() -> Weights:
-        if source is not None:
-            loaded = load_weights(source)
-            _check(loaded, architecture, str(source))
+        if isinstance(architecture, TreeFileModel | OnnxFileModel):
+            return own_model.own_weights(architecture, data)
+        if sources:
+            loaded = _load(sources[0], architecture)
+            _check(loaded, architecture, str(sources[0]))
             return loaded
         path = folder / "drawn"
-        _once(path, lambda temporary: _draw(architecture, temporary / "weights.safetensors"))
+        build_once(path, lambda temporary: _draw(architecture, temporary / "weights.safetensors"))
         return load_weights(path / "weights.safetensors")
 
     def onnx(dialect: str) -> Path:
         if dialect not in DIALECTS:
             raise ValueError(f"the ONNX dialect is one of {', '.join(DIALECTS)}, not {dialect!r}")
         # Only trees differ between the dialects.
-        path = folder / (f"onnx-{dialect}" if isinstance(architecture, TreesMlpModel) else "onnx")
-        _once(path, lambda temporary: _build_onnx(weights(), architecture, temporary, dialect))
+        trees = isinstance(architecture, TreesMlpModel | TreeFileModel)
+        path = folder / (f"onnx-{dialect}" if trees else "onnx")
+        if isinstance(architecture, OnnxFileModel):
+            build_once(path, lambda temporary: onnx_file.build_onnx(architecture, data, temporary))
+        else:
+            build_once(
+                path, lambda temporary: _build_onnx(weights(), architecture, temporary, dialect)
+            )
         return path
 
     return Model(
         task=task,
         architecture=architecture,
-        parameters=_parameters(architecture, weights),
+        parameters=(
+            own_model.own_parameters(architecture, data)
+            if isinstance(architecture, TreeFileModel | OnnxFileModel)
+            else _parameters(architecture, weights)
+        ),
         folder=folder,
         weights=weights,
         onnx=onnx,
+        file=sources[0] if isinstance(architecture, TreeFileModel) else None,
     )
 
 
@@ -96,14 +132,43 @@ def quantised(folder: Path) -> Path:
 
     # Another version may quantise differently.
     path = folder.with_name(f"{folder.name}-int8-{onnxruntime.__version__}")
-    _once(path, build)
+    build_once(path, build)
     return path
 
 
-def _digest(architecture: Architecture, source: Path | None) -> str:
+def quantised_int4(folder: Path) -> Path:
+    """Return the int4 twin of the ONNX files in `folder`, made on first use.
+
+    See `harness.models.quantise`. Raises UnsupportedError if a file has nothing that it takes.
+    """
+    assert quantise.__file__ is not None
+    version = hashlib.sha256(Path(quantise.__file__).read_bytes()).hexdigest()[:8]
+    path = folder.with_name(f"{folder.name}-int4-{version}")
+    build_once(path, lambda temporary: quantise.quantise_folder(folder, temporary))
+    return path
+
+
+def _sources(architecture: Architecture, data: Path) -> list[Path]:
+    """Return the files that the model is in; none if its weights are drawn."""
+    if isinstance(architecture, TreeFileModel | OnnxFileModel):
+        return own_model.model_files(architecture, data)
+    if architecture.weights is None:
+        return []
+    path = data / architecture.weights
+    return [path, *shards_of(path)] if path.name.endswith(SHARDS) else [path]
+
+
+def _load(source: Path, architecture: Built) -> Weights:
+    """Return the arrays of the weight file `source`."""
+    if isinstance(architecture, LlamaModel):
+        return hugging_face.load_llama(source, architecture)
+    return load_weights(source)
+
+
+def _digest(architecture: Architecture, sources: list[Path]) -> str:
     """Return the hash (hex) of all that artefacts are made from."""
     digest = hashlib.sha256(f"{_builders()}\n{canonical_json(architecture)}\n".encode())
-    if source is not None:
+    for source in sources:
         try:
             with source.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -119,7 +184,20 @@ def _digest(architecture: Architecture, source: Path | None) -> str:
 def _builders() -> str:
     """Return the hash (hex) of the source of all that builds: a version that nobody can forget."""
     digest = hashlib.sha256(metadata.version("onnx").encode())
-    for module in (llama, llama_onnx, onnx_graph, trees_mlp, weights_file, whisper, whisper_onnx):
+    builders = (
+        lightgbm_text,
+        llama,
+        llama_onnx,
+        onnx_file,
+        onnx_graph,
+        trees,
+        trees_mlp,
+        weights_file,
+        whisper,
+        whisper_onnx,
+        xgboost_json,
+    )
+    for module in builders:
         assert module.__file__ is not None
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()
@@ -131,14 +209,14 @@ def _shapes(architecture: LlamaModel | WhisperModel) -> dict[str, tuple[int, ...
     return whisper.parameter_shapes(architecture)
 
 
-def _check(weights: Weights, architecture: Architecture, source: str) -> None:
+def _check(weights: Weights, architecture: Built, source: str) -> None:
     if isinstance(architecture, TreesMlpModel):
         trees_mlp.check_weights(weights)
     else:
         check_weights(weights, _shapes(architecture), source)
 
 
-def _parameters(architecture: Architecture, weights: Callable[[], Weights]) -> int:
+def _parameters(architecture: Built, weights: Callable[[], Weights]) -> int:
     if isinstance(architecture, TreesMlpModel):
         return sum(array.size for array in weights().values())
     return sum(math.prod(shape) for shape in _shapes(architecture).values())
@@ -146,7 +224,7 @@ def _parameters(architecture: Architecture, weights: Callable[[], Weights]) -> i
 
 def _draw(architecture: Architecture, path: Path) -> None:
     if isinstance(architecture, LlamaModel):
-        save_weights(llama.draw_weights(architecture), path)
+        stream_weights(_shapes(architecture), llama.drawn_weights(architecture), path)
     else:
         assert isinstance(architecture, WhisperModel)
         save_weights(whisper.draw_weights(architecture), path)
@@ -158,10 +236,11 @@ def _build_onnx(weights: Weights, architecture: Architecture, folder: Path, dial
     elif isinstance(architecture, WhisperModel):
         whisper_onnx.build_onnx(weights, architecture, folder)
     else:
+        # A user's own trees have the same arrays.
         trees_mlp.build_onnx(weights, folder, dialect)
 
 
-def _once(path: Path, build: Callable[[Path], None]) -> None:
+def build_once(path: Path, build: Callable[[Path], None]) -> None:
     """Make the folder `path` by `build`, unless it is there; other processes wait for it."""
     if path.exists():
         return

@@ -6,67 +6,178 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import SpecError
-from harness.models.audio import draw_clip, log_mel
-from harness.models.requests import Request, RowRequest, SpeechRequest, TextRequest
-from harness.models.transactions import draw_transactions
+from harness.errors import Problem, SpecError
+from harness.models.audio import FRAMES_PER_S, draw_clip, log_mel
+from harness.models.requests import Request, RowRequest, Sampling, SpeechRequest, TextRequest
+from harness.models.rows import input_rows, read_rows
+from harness.models.transactions import NAMES, draw_transactions
 from harness.schema.workload import (
     AudioInputs,
+    CardBursts,
     Distribution,
+    Durations,
+    Inputs,
     LlamaModel,
     PromptInputs,
+    RowInputs,
     TransactionInputs,
     WhisperModel,
     Workload,
 )
+from harness.yaml_reader import display_name
 
 WHISPER_VOCABULARY = 51_865
 WHISPER_PREFIX = (50_258, 50_259, 50_359, 50_363)
 """Start of transcript, English, transcribe, no timestamps: Whisper's multilingual token ids."""
 
+MOST_LENGTHS = 10_000_000
+MEAN_WITHIN = 0.01
+PREFIXES, PREFIX_OF_EACH, DURATIONS, BURSTS, SAMPLING = range(5)
+CARD_COLUMNS = (
+    "cross_border_share",
+    "card_age_days",
+    "account_age_days",
+    "device_change",
+    "device_age_log_days",
+    "failed_pins_24h",
+)
+"""What the transactions of one card within minutes have in common."""
 
-def draw_requests(workload: Workload) -> list[Request]:
+
+def draw_requests(workload: Workload, data: Path | None = None) -> list[Request]:
     """Return the requests of `workload`, `inputs.count` of them, drawn from `inputs.seed`.
 
     A larger count begins with the same prompts or clips. Raises SpecError if inputs and model do
-    not go together.
+    not go together. Files are relative to `data`.
     """
     inputs, model = workload.inputs, workload.model
     if isinstance(inputs, PromptInputs) and isinstance(model, LlamaModel):
-        return list(_prompts(inputs, model))
+        return list(_prompts(inputs, model, data))
     if isinstance(inputs, AudioInputs) and isinstance(model, WhisperModel):
-        return list(_clips(inputs, model))
+        return list(_clips(inputs, model, data))
     if isinstance(inputs, TransactionInputs):
         features, _, _ = draw_transactions(inputs.count, inputs.seed)
+        if inputs.bursts:
+            features = with_bursts(features, inputs.bursts, _apart(inputs.seed, BURSTS))
         return [RowRequest(features=row) for row in features]
+    if isinstance(inputs, RowInputs) and data is not None:
+        return [RowRequest(features=row) for row in input_rows(inputs, model, data)]
     raise SpecError(f"inputs of kind '{inputs.kind}' do not go with a {model.family} model")
 
 
 def draw_lengths(
-    distribution: Distribution, count: int, rng: np.random.Generator
+    distribution: Distribution, count: int, rng: np.random.Generator, data: Path | None = None
 ) -> NDArray[np.int64]:
-    """Return `count` lengths in tokens (int64 [count]).
+    """Return `count` lengths in tokens (int64 [count]); a file is relative to `data`.
 
     uniform: every integer from minimum to maximum, both included. lognormal: exp of a normal with
     mean ln(mean) - sigma^2 / 2, rounded, then clipped to [minimum, maximum]; where the bounds cut
-    much off, the mean of what is drawn is not `mean`.
+    much off, the mean of what is drawn is not `mean`. empirical: rows of the file, with
+    replacement, clipped; SpecError if the declared mean is not the file's.
     """
     if distribution.kind == "fixed":
         return np.full(count, distribution.value, dtype=np.int64)
-    low, high = distribution.minimum, distribution.maximum
-    assert low is not None
-    assert high is not None
     if distribution.kind == "uniform":
-        return rng.integers(low, high, size=count, endpoint=True)
+        assert distribution.minimum is not None
+        assert distribution.maximum is not None
+        return rng.integers(distribution.minimum, distribution.maximum, size=count, endpoint=True)
+    if distribution.kind == "empirical":
+        known = known_lengths(distribution, data)
+        return known[rng.integers(len(known), size=count)].astype(np.int64)
+    drawn = np.rint(_lognormal(distribution, count, rng))
+    return np.clip(drawn, distribution.minimum, distribution.maximum).astype(np.int64)
+
+
+def draw_durations(
+    durations: Durations, count: int, rng: np.random.Generator, data: Path | None = None
+) -> NDArray[np.float64]:
+    """Return `count` durations in seconds (float64 [count]), in whole frames of 10 ms.
+
+    Drawn and cut as lengths are.
+    """
+    if durations.kind == "empirical":
+        known = known_lengths(durations, data)
+        drawn = known[rng.integers(len(known), size=count)]
+    elif durations.kind == "uniform":
+        assert durations.minimum is not None
+        assert durations.maximum is not None
+        drawn = rng.uniform(durations.minimum, durations.maximum, count)
+    else:
+        drawn = _lognormal(durations, count, rng)
+    # Rounding must not lead out of the bounds again.
+    cut = np.clip(drawn, durations.minimum, durations.maximum)
+    frames = np.maximum(np.floor(cut * FRAMES_PER_S + 1e-6), 1)
+    return frames / FRAMES_PER_S
+
+
+def known_lengths(distribution: Distribution | Durations, data: Path | None) -> NDArray[np.float64]:
+    """Return every length of the file of an empirical `distribution`, clipped, in its order.
+
+    Raises SpecError if the file is wrong, if a length is not above 0 or not a whole number of
+    tokens, or if the mean is not within 1 % of the declared one.
+    """
+    assert distribution.file is not None
+    assert distribution.column is not None
+    assert distribution.mean is not None
+    if data is None:
+        raise SpecError(f"the folder of {distribution.file} is not known")
+    path = data / distribution.file
+    _, values = read_rows(path, (distribution.column,), MOST_LENGTHS)
+    lengths = values[:, 0]
+    whole = isinstance(distribution, Distribution)
+    wrong = (lengths <= 0) | ((lengths != np.rint(lengths)) & whole)
+    if wrong.any():
+        line = int(np.argmax(wrong))
+        wanted = "a whole number of at least 1" if whole else "above 0"
+        message = f"'{distribution.column}' must be {wanted}, is {lengths[line]:g}"
+        raise SpecError.of([Problem(display_name(path), line + 2, 1, "", message)])
+    cut: NDArray[np.float64] = np.clip(lengths, distribution.minimum, distribution.maximum)
+    if abs(cut.mean() / distribution.mean - 1) > MEAN_WITHIN:
+        raise SpecError(
+            f"the mean of '{distribution.column}' in {distribution.file} is {cut.mean():.6g} after "
+            f"the cut, not {distribution.mean:g}",
+            hint=f"write mean: {cut.mean():.6g}",
+        )
+    return cut
+
+
+def with_bursts(
+    features: NDArray[np.float32], bursts: CardBursts, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return transactions `features` with runs of one card's: float32 [count, 30], same order.
+
+    In a run the card's and the device's columns are those of its first row; the counts of the last
+    hour and day rise by one with each row, and 5 to 60 seconds pass between two.
+    """
+    rows = features.copy()
+    runs = round(len(rows) * bursts.share / bursts.length)
+    slots = len(rows) // bursts.length
+    column = {name: place for place, name in enumerate(NAMES)}
+    for slot in rng.permutation(slots)[:runs]:
+        begin = int(slot) * bursts.length
+        run = rows[begin : begin + bursts.length]
+        kept = [column[name] for name in CARD_COLUMNS]
+        run[:, kept] = run[0, kept]
+        run[1:, column["device_change"]] = 0.0
+        for name in ("count_1h", "count_24h"):
+            run[:, column[name]] = run[0, column[name]] + np.arange(bursts.length)
+        gaps_s = rng.uniform(5.0, 60.0, bursts.length - 1)
+        run[1:, column["since_last_log_s"]] = np.log(gaps_s)
+    return rows
+
+
+def _lognormal(
+    distribution: Distribution | Durations, count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
     mean, sigma = distribution.mean, distribution.sigma
     assert mean is not None
     assert sigma is not None
-    drawn = rng.lognormal(math.log(mean) - sigma**2 / 2, sigma, count)
-    return np.clip(np.rint(drawn), low, high).astype(np.int64)
+    return rng.lognormal(math.log(mean) - sigma**2 / 2, sigma, count)
 
 
 def speech_prefix(model: WhisperModel) -> NDArray[np.int64]:
@@ -82,6 +193,8 @@ def inputs_hash(requests: Sequence[Request]) -> str:
         digest.update(f"{type(request).__name__}\n".encode())
         for field in fields(request):
             value = getattr(request, field.name)
+            if value is None:
+                continue
             if isinstance(value, np.ndarray):
                 digest.update(f"{field.name} {value.dtype.str} {value.shape}\n".encode())
                 digest.update(np.ascontiguousarray(value).tobytes())
@@ -90,20 +203,56 @@ def inputs_hash(requests: Sequence[Request]) -> str:
     return digest.hexdigest()
 
 
-def _prompts(inputs: PromptInputs, model: LlamaModel) -> list[TextRequest]:
+def _prompts(inputs: PromptInputs, model: LlamaModel, data: Path | None) -> list[TextRequest]:
     asked, wanted, *streams = _streams(inputs.seed, 2 + inputs.count)
-    prompts = draw_lengths(inputs.prompt_tokens, inputs.count, asked)
-    outputs = draw_lengths(inputs.output_tokens, inputs.count, wanted)
+    lengths, outputs = inputs.prompt_tokens, inputs.output_tokens
+    prompts = draw_lengths(lengths, inputs.count, asked, data)
+    if lengths.kind == outputs.kind == "empirical" and lengths.file == outputs.file:
+        # From the same rows: the very same draws again.
+        wanted = _streams(inputs.seed, 1)[0]
+    answers = draw_lengths(outputs, inputs.count, wanted, data)
     return [
         TextRequest(
-            prompt=rng.integers(0, model.vocabulary, size=int(length), dtype=np.int64),
+            prompt=np.concatenate(
+                [prefix, rng.integers(0, model.vocabulary, size=int(length), dtype=np.int64)]
+            ),
             max_new_tokens=int(output),
+            sampling=sampling,
         )
-        for rng, length, output in zip(streams, prompts, outputs, strict=True)
+        for rng, prefix, length, output, sampling in zip(
+            streams,
+            _prefixes(inputs, model.vocabulary),
+            prompts,
+            answers,
+            draw_sampling(inputs, inputs.count),
+            strict=True,
+        )
     ]
 
 
-def _clips(inputs: AudioInputs, model: WhisperModel) -> list[SpeechRequest]:
+def draw_sampling(inputs: Inputs, count: int) -> list[Sampling | None]:
+    """Return how each of `count` answers is drawn, from a seed of its own; None where greedy."""
+    if not isinstance(inputs, PromptInputs) or inputs.sampling is None:
+        return [None] * count
+    seeds = _apart(inputs.seed, SAMPLING).integers(0, 2**32, count).tolist()
+    return [Sampling(inputs.sampling.temperature, inputs.sampling.top_p, seed) for seed in seeds]
+
+
+def _prefixes(inputs: PromptInputs, vocabulary: int) -> list[NDArray[np.int64]]:
+    """Return what each prompt begins with: nothing, or one of the shared prefixes."""
+    shared = inputs.shared_prefix
+    if shared is None:
+        return [np.zeros(0, dtype=np.int64)] * inputs.count
+    rng = _apart(inputs.seed, PREFIXES)
+    prefixes = [rng.integers(0, vocabulary, shared.tokens) for _ in range(shared.prefixes)]
+    draws = _apart(inputs.seed, PREFIX_OF_EACH).random((inputs.count, 2))
+    return [
+        prefixes[int(which * shared.prefixes)] if has < shared.share else np.zeros(0, np.int64)
+        for has, which in draws
+    ]
+
+
+def _clips(inputs: AudioInputs, model: WhisperModel, data: Path | None) -> list[SpeechRequest]:
     prefix = speech_prefix(model)
     # The last token is put out, never fed back.
     needed = len(prefix) + inputs.output_tokens.upper - 1
@@ -113,18 +262,28 @@ def _clips(inputs: AudioInputs, model: WhisperModel) -> list[SpeechRequest]:
             f"{needed} positions, above the model's 'text_context' of {model.text_context}"
         )
     wanted, *streams = _streams(inputs.seed, 1 + inputs.count)
-    outputs = draw_lengths(inputs.output_tokens, inputs.count, wanted)
+    outputs = draw_lengths(inputs.output_tokens, inputs.count, wanted, data)
+    given = inputs.duration_s
+    if isinstance(given, Durations):
+        lasts_s = draw_durations(given, inputs.count, _apart(inputs.seed, DURATIONS), data).tolist()
+    else:
+        lasts_s = [given] * inputs.count
     return [
         SpeechRequest(
             features=log_mel(
-                draw_clip(inputs.duration_s, rng), bands=model.mel_bands, frames=model.frames
+                draw_clip(duration_s, rng), bands=model.mel_bands, frames=model.frames
             ),
             prefix=prefix,
             max_new_tokens=int(output),
-            audio_s=inputs.duration_s,
+            audio_s=duration_s,
         )
-        for rng, output in zip(streams, outputs, strict=True)
+        for rng, output, duration_s in zip(streams, outputs, lasts_s, strict=True)
     ]
+
+
+def _apart(seed: int, number: int) -> np.random.Generator:
+    """Return a generator of its own, that no stream of `_streams` is."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, number)))
 
 
 def _streams(seed: int, count: int) -> list[np.random.Generator]:

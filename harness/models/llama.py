@@ -6,6 +6,8 @@ that every runtime is held against. Weights have the names of a Hugging Face sta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,15 +48,20 @@ def draw_weights(architecture: LlamaModel) -> dict[str, NDArray[np.float32]]:
     Matrices are normal with variance 1 / inputs, so that activations and logits are of order 1 at
     any size: a wrong computation then moves the output distribution. Norms are 1 with a spread.
     """
+    return dict(drawn_weights(architecture))
+
+
+def drawn_weights(architecture: LlamaModel) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield the weights of `draw_weights` by name, one at a time: 1 B parameters are 4.4 GB."""
     rng = np.random.default_rng(architecture.seed)
-    weights = {}
     for name, shape in parameter_shapes(architecture).items():
         weight = rng.standard_normal(shape, dtype=np.float32)
         if len(shape) == 1:
-            weights[name] = 1 + np.float32(NORM_SPREAD) * weight
+            weight *= np.float32(NORM_SPREAD)
+            weight += 1
         else:
-            weights[name] = weight * np.float32(shape[1] ** -0.5)
-    return weights
+            weight *= np.float32(shape[1] ** -0.5)
+        yield name, weight
 
 
 def output_matrix(weights: Weights, architecture: LlamaModel) -> NDArray[np.generic]:

@@ -8,15 +8,17 @@ import numpy as np
 
 from harness.models.llama import output_matrix, rotary_tables
 from harness.models.model import Weights
-from harness.models.onnx_graph import DecoderGraph
+from harness.models.onnx_graph import HIDDEN_SCORE, DecoderGraph, Graph
 from harness.schema.workload import LlamaModel
 
 
 def build_onnx(weights: Weights, architecture: LlamaModel, folder: Path) -> None:
     """Write model.onnx and model.data into `folder`.
 
-    Inputs and outputs are those of `DecoderGraph`, and the output logits float32
-    [batch, count - logits_from, vocabulary].
+    Inputs and outputs are those of `DecoderGraph`, the input padding int64 [batch], and the output
+    logits float32 [batch, count - logits_from, vocabulary]. So many of the first positions of a
+    sequence are padding, which no other position sees: prompts of different lengths are aligned at
+    their ends. Rotary positions count, in a score, by their difference alone.
     """
     a = architecture
     head = a.hidden // a.heads
@@ -27,6 +29,7 @@ def build_onnx(weights: Weights, architecture: LlamaModel, folder: Path) -> None
 
 def _write(graph: DecoderGraph, weights: Weights, a: LlamaModel) -> None:
     op, constant = graph.op, graph.constant
+    mask = _hide_padding(graph)
     head, shared = a.hidden // a.heads, a.heads > a.kv_heads
 
     cosine_table, sine_table = rotary_tables(a)
@@ -40,17 +43,11 @@ def _write(graph: DecoderGraph, weights: Weights, a: LlamaModel) -> None:
             for heads in (a.heads, a.kv_heads)
         )
 
-    def normalise(states: str, name: str) -> str:
-        # In this order runtimes know it for what it is, and use one kernel.
-        mean_square = op("ReduceMean", op("Pow", states, constant(2.0)), axes=[-1], keepdims=1)
-        root = op("Sqrt", op("Add", mean_square, constant(a.norm_epsilon)))
-        return op("Mul", op("Div", states, root), graph.weight(name, weights[name]))
-
     embeddings = graph.weight("embeddings", weights["model.embed_tokens.weight"])
     states = op("Gather", embeddings, graph.tokens)
     for layer in range(a.layers):
         name = f"model.layers.{layer}"
-        normal = normalise(states, f"{name}.input_layernorm.weight")
+        normal = normalise(graph, states, weights, f"{name}.input_layernorm.weight", a)
         projections = [weights[f"{name}.self_attn.{part}_proj.weight"] for part in "qkv"]
         # Scores are scaled by 1 / sqrt(head size): here once, not at every step.
         projections[0] = projections[0].astype(np.float32) * np.float32(head**-0.5)
@@ -68,7 +65,7 @@ def _write(graph: DecoderGraph, weights: Weights, a: LlamaModel) -> None:
         scores = op("MatMul", query, op("Transpose", key, perm=[0, 1, 3, 2]))
         if shared:
             scores = op("Reshape", scores, by_head)
-        shares = op("Softmax", op("Add", scores, graph.mask), axis=-1)
+        shares = op("Softmax", op("Add", scores, mask), axis=-1)
         if shared:
             shares = op("Reshape", shares, by_group)
         mixed = op("MatMul", shares, value)
@@ -79,15 +76,40 @@ def _write(graph: DecoderGraph, weights: Weights, a: LlamaModel) -> None:
         output = f"{name}.self_attn.o_proj.weight"
         states = op("Add", states, graph.linear(output, mixed, weights[output]))
 
-        normal = normalise(states, f"{name}.post_attention_layernorm.weight")
-        inner = [weights[f"{name}.mlp.{part}_proj.weight"] for part in ("gate", "up")]
-        gate_up = graph.linear(f"{name}.gate_up", normal, *inner)
-        gate, up = graph.split(gate_up, [a.intermediate, a.intermediate], axis=-1)
-        product = op("Mul", op("Mul", gate, op("Sigmoid", gate)), up)
-        down = f"{name}.mlp.down_proj.weight"
-        states = op("Add", states, graph.linear(down, product, weights[down]))
+        normal = normalise(graph, states, weights, f"{name}.post_attention_layernorm.weight", a)
+        states = op("Add", states, feed_forward(graph, normal, name, weights, a))
 
-    states = normalise(graph.wanted(states), "model.norm.weight")
+    states = normalise(graph, graph.wanted(states), weights, "model.norm.weight", a)
     logits = graph.output("logits", np.float32, ["batch", "wanted", a.vocabulary])
     # Its own matrix also where embeddings are tied: a quantiser can take it, and no step turns it.
     graph.linear("lm_head", states, output_matrix(weights, a), output=logits)
+
+
+def normalise(graph: Graph, states: str, weights: Weights, name: str, a: LlamaModel) -> str:
+    """Return `states` over their root mean square, times the weight `name`."""
+    op, constant = graph.op, graph.constant
+    # In this order runtimes know it for what it is, and use one kernel.
+    mean_square = op("ReduceMean", op("Pow", states, constant(2.0)), axes=[-1], keepdims=1)
+    root = op("Sqrt", op("Add", mean_square, constant(a.norm_epsilon)))
+    return op("Mul", op("Div", states, root), graph.weight(name, weights[name]))
+
+
+def feed_forward(graph: Graph, normal: str, name: str, weights: Weights, a: LlamaModel) -> str:
+    """Return what the layer `name` adds to the states after attention: SwiGLU of `normal`."""
+    op = graph.op
+    inner = [weights[f"{name}.mlp.{part}_proj.weight"] for part in ("gate", "up")]
+    gate_up = graph.linear(f"{name}.gate_up", normal, *inner)
+    gate, up = graph.split(gate_up, [a.intermediate, a.intermediate], axis=-1)
+    product = op("Mul", op("Mul", gate, op("Sigmoid", gate)), up)
+    down = f"{name}.mlp.down_proj.weight"
+    return graph.linear(down, product, weights[down])
+
+
+def _hide_padding(graph: DecoderGraph) -> str:
+    """Return the graph's mask [batch, 1, count, total] with each sequence's padding hidden too."""
+    op, constant = graph.op, graph.constant
+    padding = op("Unsqueeze", graph.input("padding", np.int64, ["batch"]), constant([1, 2, 3]))
+    length = op("Squeeze", graph.total, constant([0]))
+    columns = op("Range", constant(0), length, constant(1))
+    hidden = op("Where", op("Less", columns, padding), constant(HIDDEN_SCORE), constant(0.0))
+    return op("Add", graph.mask, hidden)

@@ -20,14 +20,17 @@ GATE_UP = ("gate_proj", "up_proj")
 
 
 class Cache:
-    """The keys and values of one sequence, in buffers as long as the context.
+    """The keys and values of sequences of one length, in buffers as long as the context.
 
-    keys, values: [layers, 1, kv_heads, context, head size]; the first `length` positions are valid.
+    keys, values: [layers, batch, kv_heads, context, head size]; the first `length` are valid.
     """
 
-    def __init__(self, architecture: LlamaModel, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, architecture: LlamaModel, batch: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
         a = architecture
-        shape = (a.layers, 1, a.kv_heads, a.context, a.hidden // a.heads)
+        self.batch = batch
+        shape = (a.layers, batch, a.kv_heads, a.context, a.hidden // a.heads)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         self.length = 0
@@ -115,26 +118,35 @@ class Llama(nn.Module):
         if self.architecture.tied_embeddings:
             self.head.weight = self.embedding.weight
 
-    def make_cache(self) -> Cache:
-        """Return an empty cache on the module's device, in its precision."""
+    def make_cache(self, batch: int = 1) -> Cache:
+        """Return an empty cache for `batch` sequences on the module's device, in its precision."""
         weight = self.embedding.weight
-        return Cache(self.architecture, weight.device, weight.dtype)
+        return Cache(self.architecture, batch, weight.device, weight.dtype)
 
     def forward(
-        self, tokens: Tensor, cache: Cache | None = None, wanted: int | None = None
+        self,
+        tokens: Tensor,
+        cache: Cache | None = None,
+        wanted: int | None = None,
+        padding: Tensor | None = None,
     ) -> Tensor:
         """Return logits [batch, positions, vocabulary] after `tokens` (int64 [batch, positions]).
 
-        With `cache` (batch 1) the tokens continue its sequence. `wanted` keeps only the last so
-        many positions.
+        With `cache` the tokens continue its sequences. `wanted` keeps only the last so many
+        positions. So many first positions of each sequence as `padding` (int64 [batch]) says are
+        seen by none but themselves.
         """
         past = cache.length if cache is not None else 0
         count = tokens.shape[1]
         mask = None
-        if past and count > 1:
-            mask = torch.ones(count, past + count, dtype=torch.bool, device=tokens.device).tril(
-                past
-            )
+        if padding is not None or (past and count > 1):
+            rows = torch.arange(past, past + count, device=tokens.device)[:, None]
+            columns = torch.arange(past + count, device=tokens.device)
+            mask = columns <= rows
+            if padding is not None:
+                hidden = columns < padding[:, None, None, None]
+                # A position that saw nothing at all would give no number.
+                mask = mask & (~hidden | (columns == rows))
         cosines, sines = (table[past : past + count] for table in (self.cosines, self.sines))
         states = self.embedding(tokens)
         for index, layer in enumerate(self.layers):

@@ -14,9 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.schema.base import Task
-from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
+from harness.schema.workload import (
+    LlamaModel,
+    OnnxFileModel,
+    TreeFileModel,
+    TreesMlpModel,
+    WhisperModel,
+)
 
-Architecture = LlamaModel | WhisperModel | TreesMlpModel
+Architecture = LlamaModel | WhisperModel | TreesMlpModel | TreeFileModel | OnnxFileModel
+RowModel = TreesMlpModel | TreeFileModel | OnnxFileModel
+"""Those that score rows."""
 Weights = Mapping[str, NDArray[np.generic]]
 
 
@@ -27,7 +35,8 @@ class Model:
     `architecture` is the declared configuration. `parameters` is the number of weights.
     `weights()` returns the arrays by name (names: docs/models.md), mapped from disk where they can
     be. `onnx(dialect)` returns the folder of the model's ONNX files (files: docs/models.md):
-    "standard" may use the ai.onnx.ml operators, "portable" only ai.onnx ones.
+    "standard" may use the ai.onnx.ml operators, "portable" only ai.onnx ones. A user's own
+    ONNX file is the same in both and has no arrays. `file` is the file of a user's own trees.
     """
 
     task: Task
@@ -36,3 +45,4 @@ class Model:
     folder: Path
     weights: Callable[[], Weights]
     onnx: Callable[[str], Path]
+    file: Path | None = None

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,25 @@ def count_operators(path: Path) -> dict[str, int]:
     graph = onnx.load(path, load_external_data=False).graph
     counts = Counter(f"{node.domain}.{node.op_type}".lstrip(".") for node in graph.node)
     return dict(sorted(counts.items()))
+
+
+def write_external(file: BinaryIO, name: str, array: NDArray[np.generic]) -> onnx.TensorProto:
+    """Append `array` to the open `file` at the next page; return the tensor that points to it."""
+    from onnx import TensorProto, helper
+
+    offset = -(-file.tell() // ALIGNMENT) * ALIGNMENT
+    file.seek(offset)
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    tensor = TensorProto(
+        name=name,
+        data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+        dims=array.shape,
+        data_location=TensorProto.EXTERNAL,
+    )
+    place = {"location": Path(file.name).name, "offset": offset, "length": array.nbytes}
+    for key, value in place.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
 
 
 class Graph:
@@ -77,10 +96,14 @@ class Graph:
         graph = helper.make_graph(
             self._nodes, self._path.stem, self._inputs, self._outputs, self._weights
         )
+        domains = {node.domain for node in self._nodes if node.domain}
         model = helper.make_model(
             graph,
             producer_name="accelerator-harness",
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[
+                helper.make_opsetid("", OPSET),
+                *(helper.make_opsetid(domain, 1) for domain in sorted(domains)),
+            ],
             ir_version=IR_VERSION,
         )
         self._path.write_bytes(model.SerializeToString(deterministic=True))
@@ -99,8 +122,18 @@ class Graph:
     def op(
         self, kind: str, *inputs: str, output: str | None = None, **attributes: Attribute
     ) -> str:
-        """Add a node with one output, named `output` if given; return the output's name."""
-        return self._node(kind, inputs, [output or f"{kind}_{len(self._nodes)}"], attributes)[0]
+        """Add a node with one output, named `output` if given; return the output's name.
+
+        A kind outside the standard operators has its domain before it: com.microsoft.MatMulNBits.
+        """
+        name = output or f"{kind.rpartition('.')[2]}_{len(self._nodes)}"
+        return self._node(kind, inputs, [name], attributes)[0]
+
+    def ops(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Attribute
+    ) -> list[str]:
+        """Add a node with these outputs; return their names. An empty input is left out."""
+        return self._node(kind, inputs, list(outputs), attributes)
 
     def split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
         """Cut `value` into parts of `sizes` along `axis`; return their names."""
@@ -120,25 +153,13 @@ class Graph:
 
     def weight(self, name: str, array: NDArray[np.generic]) -> str:
         """Add a weight; it is on disk when this returns, and `array` can be forgotten."""
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import numpy_helper
 
         array = np.ascontiguousarray(array).reshape(array.shape)
         if array.nbytes <= INLINE_BYTES:
             self._weights.append(numpy_helper.from_array(array, name))
             return name
-        offset = -(-self._data.tell() // ALIGNMENT) * ALIGNMENT
-        self._data.seek(offset)
-        self._data.write(array.reshape(-1).view(np.uint8).data)
-        tensor = TensorProto(
-            name=name,
-            data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
-            dims=array.shape,
-            data_location=TensorProto.EXTERNAL,
-        )
-        place = {"location": self._data_path.name, "offset": offset, "length": array.nbytes}
-        for key, value in place.items():
-            tensor.external_data.add(key=key, value=str(value))
-        self._weights.append(tensor)
+        self._weights.append(write_external(self._data, name, array))
         return name
 
     def linear(
@@ -157,8 +178,9 @@ class Graph:
     ) -> list[str]:
         from onnx import helper
 
+        domain, _, kind = kind.rpartition(".")
         name = f"{kind}_{len(self._nodes)}"
-        node = helper.make_node(kind, inputs, outputs, name=name)
+        node = helper.make_node(kind, inputs, outputs, name=name, domain=domain or None)
         node.attribute.extend(
             helper.make_attribute(key, value) for key, value in attributes.items()
         )

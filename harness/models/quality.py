@@ -35,6 +35,7 @@ from harness.models.requests import (
     SpeechRequest,
     TextRequest,
 )
+from harness.models.row_quality import judged_rows, true_scores
 from harness.models.transactions import draw_transactions
 from harness.models.trees_mlp import reference_scores
 from harness.schema.record import QualityCheck
@@ -43,6 +44,7 @@ from harness.schema.workload import (
     LlamaModel,
     Quality,
     ReferenceAgreement,
+    RowQuality,
     SpeechQuality,
     TextQuality,
     WhisperModel,
@@ -106,8 +108,11 @@ def evaluate(
             values = _judge_speech(gate, model, ask, data, cache)
         elif isinstance(gate, FraudQuality):
             values = _judge_fraud(gate, model, ask)
+        elif isinstance(gate, RowQuality):
+            features, labels = judged_rows(gate, workload, data)
+            values = _compare(labels, true_scores(model, features, cache), features, ask)
         else:
-            values = _judge_agreement(gate, workload, model, ask, cache)
+            values = _judge_agreement(gate, workload, model, ask, data, cache)
     except BadOutputError as error:
         return [_failed(gate.kind, limit, str(error)) for limit in _limits(gate, {})]
     return [_check(gate.kind, limit, values[limit[0]]) for limit in _limits(gate, values)]
@@ -118,6 +123,7 @@ def _fits(gate: Quality, workload: Workload) -> None:
         "perplexity": "text_generation",
         "word_error_rate": "speech_to_text",
         "pr_auc": "tabular_classification",
+        "labelled_rows": "tabular_classification",
     }.get(gate.kind)
     if task not in (None, workload.task):
         raise SpecError(f"the gate '{gate.kind}' is for {task}, not for {workload.task}")
@@ -153,6 +159,11 @@ def _limits(gate: Quality, values: Mapping[str, float]) -> list[Limit]:
             ("pr_auc_ratio", gate.pr_auc_ratio_min, "higher"),
             ("score_difference", gate.score_difference_max, "lower"),
         ]
+    if isinstance(gate, RowQuality):
+        limits: list[Limit] = [("score_difference", gate.score_difference_max, "lower")]
+        if gate.label is not None:
+            limits.insert(0, ("pr_auc_ratio", gate.pr_auc_ratio_min, "higher"))
+        return limits
     return [("kl_divergence", gate.kl_divergence_max, "lower")]
 
 
@@ -239,7 +250,16 @@ def _judge_fraud(gate: FraudQuality, model: Model, ask: Ask) -> dict[str, float]
     features, labels = features[-gate.rows :], labels[-gate.rows :]
     if not labels.any():
         raise SpecError(f"no fraud among {gate.rows} rows of seed {gate.seed}: raise 'rows'")
-    truth = reference_scores(model.weights(), features)
+    return _compare(labels, reference_scores(model.weights(), features), features, ask)
+
+
+def _compare(
+    labels: NDArray[np.uint8] | None,
+    truth: NDArray[np.float64],
+    features: NDArray[np.float32],
+    ask: Ask,
+) -> dict[str, float]:
+    """Score the rows `features` and compare with the labels, if any, and the reference's scores."""
     outputs = _answers(ask, [RowRequest(features=row) for row in features])
     given = [math.nan if output.score is None else float(output.score) for output in outputs]
     scores = np.array(given, dtype=np.float64)
@@ -247,24 +267,24 @@ def _judge_fraud(gate: FraudQuality, model: Model, ask: Ask) -> dict[str, float]
     if not good.all():
         row = int(np.argmin(good))
         raise BadOutputError(
-            f"{int((~good).sum())} of {gate.rows} scores are not in [0, 1]; "
+            f"{int((~good).sum())} of {len(features)} scores are not in [0, 1]; "
             f"the first, of row {row}, is {outputs[row].score}"
         )
-    return {
-        "pr_auc_ratio": pr_auc(labels, scores) / pr_auc(labels, truth),
-        "score_difference": float(np.abs(scores - truth).max()),
-    }
+    values = {"score_difference": float(np.abs(scores - truth).max())}
+    if labels is not None:
+        values["pr_auc_ratio"] = pr_auc(labels, scores) / pr_auc(labels, truth)
+    return values
 
 
 def _judge_agreement(
-    gate: ReferenceAgreement, workload: Workload, model: Model, ask: Ask, cache: Path
+    gate: ReferenceAgreement, workload: Workload, model: Model, ask: Ask, data: Path, cache: Path
 ) -> dict[str, float]:
     """Score the workload's own first inputs: prompts cut short, or clips with a few tokens."""
     first = workload.inputs.model_copy(update={"count": min(gate.requests, workload.inputs.count)})
     requests: list[ScoreTextRequest | ScoreSpeechRequest] = []
     rng = np.random.default_rng(workload.inputs.seed)
     vocabulary = 0
-    for request in draw_requests(workload.model_copy(update={"inputs": first})):
+    for request in draw_requests(workload.model_copy(update={"inputs": first}), data):
         if isinstance(request, TextRequest):
             requests.append(ScoreTextRequest(tokens=request.prompt[:PROMPT_TOKENS_MAX]))
         elif isinstance(request, SpeechRequest):

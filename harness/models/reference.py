@@ -36,7 +36,7 @@ def score(
         weights = model.weights()
         return [_logits(model, weights, request) for request in requests]
 
-    return _kept(cache, _key(model, "score", inputs_hash(requests)), len(requests), compute)
+    return keep(cache, _key(model, "score", inputs_hash(requests)), len(requests), compute)
 
 
 def transcribe(
@@ -74,7 +74,7 @@ def transcribe(
 
     clips = [ScoreSpeechRequest(features=clip, tokens=prefix) for clip in features]
     key = _key(model, "transcribe", inputs_hash(clips), f"{guesses.shape[1]} {end}")
-    return _kept(cache, key, 1, compute)[0]
+    return keep(cache, key, 1, compute)[0]
 
 
 def continuation(
@@ -113,7 +113,7 @@ def _key(model: Model, *parts: str) -> str:
     return digest.hexdigest()
 
 
-def _kept(
+def keep(
     cache: Path, key: str, count: int, compute: Callable[[], list[NDArray[Scalar]]]
 ) -> list[NDArray[Scalar]]:
     """Return the `count` arrays kept under `key`, or compute and keep them.

@@ -13,6 +13,7 @@ __all__ = [
     "Output",
     "Request",
     "RowRequest",
+    "Sampling",
     "ScoreSpeechRequest",
     "ScoreTextRequest",
     "SpeechRequest",
@@ -21,14 +22,28 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class TextRequest:
-    """Generate exactly `max_new_tokens` tokens, greedy, after `prompt` (int64 token ids [length]).
+class Sampling:
+    """How tokens are drawn: at `temperature`, from the likeliest ones up to a mass of `top_p`.
 
-    Greedy means the lowest id among the largest logits. Stream each token by `query.tokens`.
+    `seed` is the request's own, so that its answer does not depend on its neighbours.
+    """
+
+    temperature: float
+    top_p: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """Generate exactly `max_new_tokens` tokens after `prompt` (int64 token ids [length]).
+
+    Without `sampling` greedy: the lowest id among the largest logits. Stream each token by
+    `query.tokens`.
     """
 
     prompt: NDArray[np.int64]
     max_new_tokens: int
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import Problem, SpecError
-from harness.models.inputs import draw_requests
+from harness.models.inputs import draw_requests, draw_sampling
 from harness.models.requests import Request, TextRequest
 from harness.schema.workload import LlamaModel, Workload
 from harness.traffic import input_order, trace_arrivals
@@ -92,7 +92,7 @@ def read_trace(path: Path) -> Trace:
     )
 
 
-def trace_requests(trace: Trace, workload: Workload) -> list[Request]:
+def trace_requests(trace: Trace, workload: Workload, data: Path | None = None) -> list[Request]:
     """Return one request per row of `trace`, in its order.
 
     Text: prompts of random tokens of the row's length, drawn from `inputs.seed`, that generate the
@@ -101,7 +101,7 @@ def trace_requests(trace: Trace, workload: Workload) -> list[Request]:
     """
     model = workload.model
     if not isinstance(model, LlamaModel):
-        inputs = draw_requests(workload)
+        inputs = draw_requests(workload, data)
         order = input_order(len(inputs), trace.times_s.size, workload.inputs.seed)
         return [inputs[i] for i in order]
     problems = [
@@ -125,9 +125,13 @@ def trace_requests(trace: Trace, workload: Workload) -> list[Request]:
         TextRequest(
             prompt=rng.integers(0, model.vocabulary, size=prompt, dtype=np.int64),
             max_new_tokens=output,
+            sampling=sampling,
         )
-        for prompt, output in zip(
-            trace.input_tokens.tolist(), trace.output_tokens.tolist(), strict=True
+        for prompt, output, sampling in zip(
+            trace.input_tokens.tolist(),
+            trace.output_tokens.tolist(),
+            draw_sampling(workload.inputs, trace.times_s.size),
+            strict=True,
         )
     ]
 

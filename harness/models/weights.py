@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,32 @@ def save_weights(weights: Mapping[str, NDArray[np.generic]], path: Path) -> None
     from safetensors.numpy import save_file
 
     save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path)
+
+
+def stream_weights(
+    shapes: Mapping[str, tuple[int, ...]],
+    arrays: Iterable[tuple[str, NDArray[np.float32]]],
+    path: Path,
+) -> None:
+    """Write float32 `arrays`, which come by name in the order of `shapes`, to `path`.
+
+    Each is written as it comes: memory for one is enough.
+    """
+    header: dict[str, object] = {}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for (expected, shape), (name, array) in zip(shapes.items(), arrays, strict=True):
+            if (name, array.shape) != (expected, shape) or array.dtype != np.float32:
+                raise ValueError(
+                    f"{name} {list(array.shape)} came in place of {expected} {list(shape)}"
+                )
+            file.write(np.ascontiguousarray(array, dtype="<f4").reshape(-1).view(np.uint8).data)
 
 
 def load_weights(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -55,9 +81,12 @@ def load_weights(path: Path) -> dict[str, NDArray[np.generic]]:
             )
             for name, entry in header.items()
         ]
+        for name, _, _, shape, (start, end) in entries:
+            if not 0 <= start <= end or any(each < 1 for each in shape):
+                raise ValueError(f"{name} has a place or a shape that no file has")
     except OSError as error:
         raise SpecError(f"cannot read the weights {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SpecError(f"{path} is not a safetensors file: {error}") from error
     arrays: dict[str, NDArray[np.generic]] = {}
     for name, element, kind, shape, (start, end) in entries:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness import units
 from harness.mapper.choice import unknown_lines
-from harness.report import words
+from harness.report import windows, words
 from harness.report.energy import year_in_short
 from harness.report.view import WorkloadView
 from harness.schema.decision import Interval, Option, WorkloadDecision
@@ -46,6 +46,7 @@ class Answer:
     energy: str
     energy_year: tuple[str, ...]
     runner_up: str
+    capacity: str = ""
 
 
 def answers(views: Sequence[WorkloadView]) -> tuple[Answer, ...]:
@@ -129,7 +130,14 @@ def _answer(view: WorkloadView) -> Answer:
         energy="" if choice is None else energy(choice),
         energy_year=() if choice is None else year_in_short(choice),
         runner_up=_runner_up(second),
+        capacity=_capacity(view),
     )
+
+
+def _capacity(view: WorkloadView) -> str:
+    """Return the capacity of the choice, from the record that the choice rests on."""
+    chosen = (row.record for row in view.rows if row.standing == "chosen")
+    return next((windows.capacity(record) for record in chosen if record is not None), "")
 
 
 def _runner_up(second: Option | None) -> str:
@@ -137,7 +145,9 @@ def _runner_up(second: Option | None) -> str:
         return "none: no other target is feasible"
     cost = figure(second.cost_per_unit_usd, "USD")
     state = words.state(second.slo_state)
-    return f"{second.title}, {cost} per {second.cost_unit}, SLO {state}"
+    text = f"{second.title}, {cost} per {second.cost_unit}, SLO {state}"
+    text += f", {second.evidence}" if second.evidence != "measured" else ""
+    return f"{text}, noisy" if second.verdict == "noisy" else text
 
 
 def _certainty(decision: WorkloadDecision) -> Certainty:
@@ -151,6 +161,10 @@ def _certainty(decision: WorkloadDecision) -> Certainty:
         doubts.append("the measurement is noisy")
     if choice.evidence != "measured":
         doubts.append(f"the figures are {choice.evidence}")
+    sure = decision.confidence
+    if sure is not None and not sure.robust and choice.slo_state == "met":
+        share = units.percent(sure.regret_share)
+        doubts.append(f"it is not robust (P(best) {units.percent(sure.p_best)}, regret {share})")
     if decision.clear is False:
         also = "".join(f"; {doubt}" for doubt in doubts)
         return Certainty("warn", "≈", f"Close call: the cost intervals overlap{also}")

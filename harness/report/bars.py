@@ -16,8 +16,8 @@ from harness.schema.decision import Interval
 ROW_HEIGHT = 46
 FOOT = 8
 SHORTEST_PERCENT = 0.4
-Figure = tuple[str, Standing, Interval, bool]
-"""A bar's label, standing and figure, and whether that is modelled."""
+Figure = tuple[str, Standing, Interval, bool, str]
+"""A bar's label, standing and figure, whether that is modelled, and a remark on it; or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,12 @@ class Bar:
     width: str
     whisker: tuple[str, str] | None
     modelled: bool = False
+    remark: str = ""
+
+    @property
+    def hatched(self) -> bool:
+        """Whether the bar is not simply metered, measured and valid."""
+        return self.modelled or bool(self.remark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +56,21 @@ class BarDrawing:
         """Whether any of the bars is modelled."""
         return any(bar.modelled for bar in self.bars)
 
+    @property
+    def hatched(self) -> bool:
+        """Whether any of the bars is hatched."""
+        return any(bar.hatched for bar in self.bars)
+
+    @property
+    def remarked(self) -> bool:
+        """Whether any of the bars is noisy or not measured by this harness."""
+        return any(bar.remark for bar in self.bars)
+
 
 def cost_bars(view: WorkloadView) -> BarDrawing | None:
     """Return what a unit costs on each option, at the buyer's demand; None without options."""
     found = [
-        (row.title, row.standing, row.option.cost_per_unit_usd, False)
+        (row.title, row.standing, row.option.cost_per_unit_usd, False, row.remark)
         for row in view.rows
         if row.option is not None
     ]
@@ -75,7 +91,13 @@ def energy_bars(view: WorkloadView) -> tuple[tuple[str, BarDrawing], ...]:
         option = row.option
         if option is not None and option.energy_j_per_request is not None:
             by_boundary.setdefault(boundary(option), []).append(
-                (row.title, row.standing, option.energy_j_per_request, is_modelled(option))
+                (
+                    row.title,
+                    row.standing,
+                    option.energy_j_per_request,
+                    is_modelled(option),
+                    row.remark,
+                )
             )
     return tuple(
         (
@@ -92,10 +114,10 @@ def energy_bars(view: WorkloadView) -> tuple[tuple[str, BarDrawing], ...]:
 
 
 def _bars(key: str, title: str, found: Sequence[Figure], unit: str) -> BarDrawing:
-    ends = [figure.value if figure.high is None else figure.high for _, _, figure, _ in found]
-    scale = Scale.spanning([*ends, *(figure.value for _, _, figure, _ in found)], from_zero=True)
+    ends = [figure.value if figure.high is None else figure.high for _, _, figure, _, _ in found]
+    scale = Scale.spanning([*ends, *(figure.value for _, _, figure, _, _ in found)], from_zero=True)
     bars = []
-    for index, (label, standing, figure, modelled) in enumerate(found):
+    for index, (label, standing, figure, modelled, remark) in enumerate(found):
         low, high = figure.low, figure.high
         whisker = None
         if low is not None and high is not None and low < high:
@@ -105,18 +127,21 @@ def _bars(key: str, title: str, found: Sequence[Figure], unit: str) -> BarDrawin
             Bar(
                 label=clip(label, LABEL_LENGTH),
                 standing=standing,
-                figure=f"{units.quantity(figure.value, unit)}{'*' if modelled else ''}",
+                figure=f"{units.quantity(figure.value, unit)}{'*' if modelled else ''}"
+                f"{f', {remark}' if remark else ''}",
                 label_y=str(top + 16),
                 bar_y=str(top + 24),
                 middle_y=str(top + 31),
                 width=_place(max(SHORTEST_PERCENT, 100 * scale.share(figure.value))),
                 whisker=whisker,
                 modelled=modelled,
+                remark=remark,
             )
         )
     spoken = "; ".join(
         f"{clip(label, LABEL_LENGTH)}: {amount(figure, unit, modelled)}"
-        for label, _, figure, modelled in found
+        f"{f', {remark}' if remark else ''}"
+        for label, _, figure, modelled, remark in found
     )
     return BarDrawing(key, title, f"{spoken}.", str(ROW_HEIGHT * len(found) + FOOT), tuple(bars))
 

@@ -1,52 +1,44 @@
-"""The chart of latency against throughput, drawn by matplotlib and dressed for the page.
+"""The chart of latency against throughput, as places in a drawing that the page scales.
 
-The SVG takes its colours from the page's CSS variables, so that it follows light, dark and print.
+Its colours come from the page's style sheet, so that it follows light, dark and print.
 """
 
 from __future__ import annotations
 
-import html
-import io
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from markupsafe import Markup
 
 from harness import units
 from harness.report import words
 from harness.report.scale import Scale
-from harness.report.text import clip, visible
-from harness.report.view import Standing, WorkloadView
+from harness.report.text import clip
+from harness.report.view import Row, Standing, WorkloadView
+from harness.schema.record import Point
 from harness.schema.workload import SloLimit
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-COLOURS = {
-    "--ink": "#010101",
-    "--muted": "#020202",
-    "--rule": "#030303",
-    "--accent": "#040404",
-    "--second": "#050505",
-    "--bad": "#060606",
-    "--card": "#070707",
-}
-"""Colours that nobody uses, each standing for a variable of the style sheet until it is put in."""
-
-STANDING_COLOURS: dict[Standing, str] = {
-    "chosen": "--accent",
-    "runner_up": "--second",
-    "feasible": "--muted",
-    "excluded": "--muted",
-}
-MARKERS = "os^Dv<>pPX*h"
-WIDTH_INCHES, HEIGHT_INCHES = 11.2, 4.6
+WIDTH, HEIGHT = 806, 331
+LEFT, RIGHT, TOP, BOTTOM = 60.0, 609.0, 16.0, 291.0
 LABEL_LENGTH = 28
-USE = re.compile(r'href="#([^"]*)"|url\(#([^)]*)\)')
+LONGEST_TOLD = 4000
 LABEL_GAP = 0.062
 """The least distance between two labels at the right edge, as a share of the axes' height."""
+SHAPES = (
+    "m-3.2 0a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0-6.4 0z",
+    "m-3-3h6v6h-6z",
+    "m0-3.7l3.6 6.4h-7.2z",
+    "m0-3.9l3.9 3.9l-3.9 3.9l-3.9-3.9z",
+    "m0 3.7l3.6-6.4h-7.2z",
+    "m-3.7 0l6.4-3.6v7.2z",
+    "m3.7 0l-6.4-3.6v7.2z",
+    "m-1.3-3.6h2.6v2.3h2.3v2.6h-2.3v2.3h-2.6v-2.3h-2.3v-2.6h2.3z",
+    "m0-1.8l1.8-1.8l1.8 1.8l-1.8 1.8l1.8 1.8l-1.8 1.8l-1.8-1.8l-1.8 1.8l-1.8-1.8l1.8-1.8"
+    "l-1.8-1.8l1.8-1.8z",
+    "m0-3.8l3.3 1.9v3.8l-3.3 1.9l-3.3-1.9v-3.8z",
+    "m-4-1.6h8v3.2h-8z",
+)
+"""Marks around a point, as SVG paths: a shape of its own for each target."""
+RING = "m-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0z"
+STRONG: tuple[Standing, ...] = ("chosen", "runner_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +50,95 @@ class Operation:
     low_s: float | None
     high_s: float | None
     state: str
+    proven: bool = False
+    """Whether it is the highest load at which the target kept the SLO."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A target's operating points, from the lowest throughput to the highest."""
+    """A target's operating points, from the lowest throughput to the highest.
+
+    `capacity` is the interval of the rate at which it just keeps the SLO, in requests/s, of the
+    choice and the runner-up only: more than two bands would hide the curves. `evidence` and `doubt`
+    are those of the record.
+    """
 
     label: str
     standing: Standing
     operations: tuple[Operation, ...]
+    capacity: tuple[float, float] | None = None
+    evidence: str = "measured"
+    doubt: str = "valid"
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A number on an axis, with its place along it."""
+
+    at: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """An interval of throughput, from the bottom of the axes to the top."""
+
+    x: str
+    width: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnCurve:
+    """A curve as SVG paths: its line, its intervals, marks that keep the promise and others.
+
+    Of a noisy record all marks are among the `others`; `dashed`: it was not measured here.
+    """
+
+    label: str
+    standing: Standing
+    line: str
+    intervals: str
+    kept: str
+    others: str
+    proven: str
+    leader: str
+    key: str
+    label_y: str
+    band: Band | None
+    dashed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CurveChart:
-    """A drawn chart, with its heading, a word on its axes, and the points that are not drawn."""
+    """A chart, with its heading, a word on its axes, and the points that are not drawn.
+
+    `remarks` name the curves whose figures are not simply measured and valid.
+    """
 
     key: str
     heading: str
     axes: str
-    svg: Markup
+    title: str
+    description: str
+    up: str
+    across_ticks: tuple[Tick, ...]
+    up_ticks: tuple[Tick, ...]
+    grid: str
+    limit: Tick
+    limit_label_y: str
+    curves: tuple[DrawnCurve, ...]
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def has_capacity(self) -> bool:
+        """Whether any capacity is drawn."""
+        return any(curve.band for curve in self.curves)
+
+    @property
+    def has_proven(self) -> bool:
+        """Whether any proven rate is drawn."""
+        return any(curve.proven for curve in self.curves)
 
 
 def curve_charts(view: WorkloadView) -> tuple[CurveChart, ...]:
@@ -86,26 +147,21 @@ def curve_charts(view: WorkloadView) -> tuple[CurveChart, ...]:
         return ()
     charts = []
     for index, limit in enumerate(view.workload.slo, start=1):
-        curves, left_out = _curves(view, limit)
-        if not curves:
-            continue
-        key = f"{view.key}-curve-{index}"
-        what = f"{words.metric(limit.metric)} p{limit.percentile:g}"
-        charts.append(
-            CurveChart(
-                key=key,
-                heading=f"{what} against throughput",
-                axes=_axes_note(limit, curves),
-                svg=_svg(key, view.decision.title, what, limit, curves),
-                left_out=tuple(left_out),
-            )
-        )
+        found, left_out = curves(view, limit)
+        if found:
+            charts.append(_chart(view, index, limit, found, left_out))
     return tuple(charts)
 
 
-def _curves(view: WorkloadView, limit: SloLimit) -> tuple[list[Curve], list[str]]:
-    name = f"{limit.metric}_s.p{limit.percentile:g}"
-    curves, left_out = [], []
+def undrawn_curves(view: WorkloadView) -> tuple[str, ...]:
+    """Return why none of the points under random arrivals can be drawn; empty without points."""
+    limits = () if view.workload is None else view.workload.slo
+    return tuple(dict.fromkeys(line for limit in limits for line in curves(view, limit)[1]))
+
+
+def curves(view: WorkloadView, limit: SloLimit) -> tuple[list[Curve], list[str]]:
+    """Return each target's curve for a promise of the SLO, and what has none and why."""
+    found_curves, left_out = [], []
     for row in view.rows:
         record = row.record
         if record is None or record.cell.scenario.kind != "server":
@@ -115,86 +171,101 @@ def _curves(view: WorkloadView, limit: SloLimit) -> tuple[list[Curve], list[str]
             continue
         operations = []
         for point in record.points:
-            rate = point.metrics.get("throughput_requests_per_s")
-            latency = point.metrics.get(name)
-            state = next((c.state for c in point.slo if c.limit == limit), point.slo_state)
-            where = "" if point.load is None else f" at load {units.percent(point.load)}"
-            if rate is None or rate.value is None or latency is None or latency.value is None:
-                missing = latency if rate is not None and rate.value is not None else rate
-                reason = "not recorded" if missing is None else missing.reason or "not recorded"
-                left_out.append(f"{row.title}{where}: {reason}")
-                continue
-            operations.append(
-                Operation(rate.value, latency.value, latency.low, latency.high, state)
-            )
+            met = point is record.headline_point and point.slo_state == "met"
+            found = _operation(point, limit, proven=met)
+            if isinstance(found, str):
+                where = "" if point.load is None else f" at load {units.percent(point.load)}"
+                left_out.append(f"{row.title}{where}: {found}")
+            else:
+                operations.append(found)
         if operations:
             ordered = sorted(operations, key=lambda o: (o.rate, o.latency_s))
-            curves.append(Curve(row.title, row.standing, tuple(ordered)))
-    return curves, left_out
+            found_curves.append(
+                Curve(
+                    label=row.title,
+                    standing=row.standing,
+                    operations=tuple(ordered),
+                    capacity=_capacity(row),
+                    evidence=record.evidence,
+                    doubt=row.doubt,
+                )
+            )
+    return found_curves, left_out
 
 
-def _svg(key: str, workload: str, what: str, limit: SloLimit, curves: Sequence[Curve]) -> Markup:
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="none")
-    stream = io.StringIO()
-    with (
-        # Whatever the user's own settings are, the bytes stay the same.
-        matplotlib.rc_context(matplotlib.rcParamsDefault),
-        matplotlib.rc_context(
-            {
-                "svg.fonttype": "none",
-                "svg.hashsalt": key,
-                "font.size": 9.75,
-                "text.color": COLOURS["--ink"],
-                "axes.labelcolor": COLOURS["--ink"],
-                "axes.edgecolor": COLOURS["--muted"],
-                "xtick.color": COLOURS["--muted"],
-                "ytick.color": COLOURS["--muted"],
-                "xtick.labelcolor": COLOURS["--muted"],
-                "ytick.labelcolor": COLOURS["--muted"],
-                "grid.color": COLOURS["--rule"],
-                "text.parse_math": False,
-            }
-        ),
-    ):
-        FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.075, 0.12, 0.68, 0.83), facecolor="none")
-        _draw(axes, what, limit, curves)
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    labels = {_placeholder(i): clip(c.label, LABEL_LENGTH) for i, c in enumerate(curves)}
-    spoken = "; ".join(
-        f"{clip(curve.label, LABEL_LENGTH)}: "
-        + ", ".join(
-            f"{units.rate(o.rate, 'requests/s')} at {units.seconds(o.latency_s)} "
-            f"({words.state(o.state)})"
-            for o in curve.operations
-        )
-        for curve in curves
-    )
-    return _dressed(
-        stream.getvalue(),
-        key=key,
-        title=f"{what} of {workload} against throughput",
-        description=f"Limit {units.seconds(limit.limit_s)}. {spoken}.",
-        labels=labels,
-    )
+def _operation(point: Point, limit: SloLimit, proven: bool) -> Operation | str:
+    """Return the point, or why it cannot be drawn."""
+    rate = point.metrics.get("throughput_requests_per_s")
+    latency = point.metrics.get(f"{limit.metric}_s.p{limit.percentile:g}")
+    if rate is None or rate.value is None or latency is None or latency.value is None:
+        missing = latency if rate is not None and rate.value is not None else rate
+        return (missing and missing.reason) or "not recorded"
+    state = next((c.state for c in point.slo if c.limit == limit), point.slo_state)
+    return Operation(rate.value, latency.value, latency.low, latency.high, state, proven)
 
 
-def _scales(limit: SloLimit, curves: Sequence[Curve]) -> tuple[Scale, Scale]:
-    """Return the axes of throughput and of latency."""
+def _capacity(row: Row) -> tuple[float, float] | None:
+    capacity = None if row.record is None else row.record.capacity
+    if row.standing not in STRONG or capacity is None:
+        return None
+    return None if capacity.low is None or capacity.high is None else (capacity.low, capacity.high)
+
+
+def _chart(
+    view: WorkloadView,
+    index: int,
+    limit: SloLimit,
+    curves: Sequence[Curve],
+    left_out: Sequence[str],
+) -> CurveChart:
+    what = f"{words.metric(limit.metric)} p{limit.percentile:g}"
     operations = [o for curve in curves for o in curve.operations]
     bounds = [b for o in operations for b in (o.latency_s, o.low_s, o.high_s) if b is not None]
-    return (
-        Scale.spanning(o.rate for o in operations),
-        Scale.spanning([limit.limit_s, *bounds]),
+    capacities = [rate for curve in curves for rate in curve.capacity or ()]
+    across = Scale.spanning([*(o.rate for o in operations), *capacities])
+    up = Scale.spanning([limit.limit_s, *bounds])
+    heights = spread_heights(
+        [(up.share(c.operations[-1].latency_s), i) for i, c in enumerate(curves)]
+    )
+    across_ticks = tuple(Tick(_place(_x(across, t)), _rate_tick(t)) for t in across.ticks())
+    up_ticks = tuple(Tick(_place(_y(up, t)), units.seconds(t)) for t in up.ticks())
+    limit_y = _y(up, limit.limit_s)
+    spoken = "; ".join(_spoken(curve) for curve in curves)
+    return CurveChart(
+        key=f"{view.key}-curve-{index}",
+        heading=f"{what} against throughput",
+        axes=_axes_note(across, up),
+        title=f"{what} of {view.decision.title} against throughput",
+        description=clip(f"Limit {units.seconds(limit.limit_s)}. {spoken}.", LONGEST_TOLD),
+        up=what,
+        across_ticks=across_ticks,
+        up_ticks=up_ticks,
+        grid="".join(f"M{tick.at} {TOP:g}V{BOTTOM:g}" for tick in across_ticks)
+        + "".join(f"M{LEFT:g} {tick.at}H{RIGHT:g}" for tick in up_ticks),
+        limit=Tick(_place(limit_y), f"limit {units.seconds(limit.limit_s)}"),
+        limit_label_y=_place(max(limit_y - 4, TOP + 9)),
+        curves=tuple(_drawn(curve, i, across, up, heights[i]) for i, curve in enumerate(curves)),
+        left_out=tuple(left_out),
+        remarks=tuple(f"{c.label}: {_remark(c)}" for c in curves if _remark(c)),
     )
 
 
-def _axes_note(limit: SloLimit, curves: Sequence[Curve]) -> str:
-    across, up = _scales(limit, curves)
+def _remark(curve: Curve) -> str:
+    said = [curve.evidence] if curve.evidence != "measured" else []
+    return ", ".join([*said, curve.doubt] if curve.doubt != "valid" else said)
+
+
+def _spoken(curve: Curve) -> str:
+    figures = ", ".join(
+        f"{units.rate(o.rate, 'requests/s')} at {units.seconds(o.latency_s)} "
+        f"({words.state(o.state)})"
+        for o in curve.operations
+    )
+    remark = f" ({_remark(curve)})" if _remark(curve) else ""
+    return f"{clip(curve.label, LABEL_LENGTH)}{remark}: {figures}"
+
+
+def _axes_note(across: Scale, up: Scale) -> str:
     if across.logarithmic and up.logarithmic:
         return "Both axes are logarithmic."
     if across.logarithmic:
@@ -202,103 +273,63 @@ def _axes_note(limit: SloLimit, curves: Sequence[Curve]) -> str:
     return "The axis of latency is logarithmic." if up.logarithmic else "Both axes are linear."
 
 
-def _draw(axes: Axes, what: str, limit: SloLimit, curves: Sequence[Curve]) -> None:
-    """Draw `curves` with matplotlib: filled marks keep the promise, hollow ones do not prove it."""
-    across, up = _scales(limit, curves)
-    for scale, axis, begin in ((across, axes.xaxis, "x"), (up, axes.yaxis, "y")):
-        if scale.logarithmic:
-            getattr(axes, f"set_{begin}scale")("log")
-        getattr(axes, f"set_{begin}lim")(scale.low, scale.high)
-        ticks = scale.ticks()
-        text = _rate_tick if begin == "x" else units.seconds
-        axis.set_ticks(list(ticks), labels=[text(tick) for tick in ticks])
-        axis.set_ticks([], minor=True)
-    axes.grid(True, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(length=0)
-    axes.set_xlabel("Throughput, requests a second")
-    axes.set_ylabel(what)
-    bad = COLOURS["--bad"]
-    axes.axhline(limit.limit_s, color=bad, linewidth=1.4, dashes=(6, 3))
-    axes.text(
-        0.006,
-        min(0.965, up.share(limit.limit_s) + 0.015),
-        f"limit {units.seconds(limit.limit_s)}",
-        color=bad,
-        transform=axes.transAxes,
+def _drawn(curve: Curve, index: int, across: Scale, up: Scale, height: float) -> DrawnCurve:
+    """Return `curve` as paths; its label stands at `height`, a share of that of the axes."""
+    shape = SHAPES[index % len(SHAPES)]
+    places = [
+        (o, f"{_place(_x(across, o.rate))} {_place(_y(up, o.latency_s))}") for o in curve.operations
+    ]
+    label_y = _place(BOTTOM - (BOTTOM - TOP) * height)
+    band = None
+    if curve.capacity is not None:
+        low, high = (_x(across, rate) for rate in curve.capacity)
+        band = Band(_place(low), _place(max(high - low, 1.0)))
+    strong = curve.standing in STRONG
+    sure = curve.doubt == "valid"
+    return DrawnCurve(
+        label=clip(curve.label, LABEL_LENGTH),
+        standing=curve.standing,
+        line="M" + "L".join(place for _, place in places),
+        intervals="".join(
+            f"M{_place(_x(across, o.rate))} {_place(_y(up, o.low_s))}V{_place(_y(up, o.high_s))}"
+            for o in curve.operations
+            if o.low_s is not None and o.high_s is not None
+        ),
+        kept=_marks((place for o, place in places if o.state == "met" and sure), shape),
+        others=_marks((place for o, place in places if o.state != "met" or not sure), shape),
+        proven=_marks((place for o, place in places if o.proven and strong), RING),
+        leader=f"M{places[-1][1]}L{RIGHT:g} {label_y}h16",
+        key=_marks([f"{RIGHT + 25:g} {label_y}"], shape),
+        label_y=label_y,
+        band=band,
+        dashed=curve.evidence != "measured",
     )
-    ends = [(up.share(c.operations[-1].latency_s), index) for index, c in enumerate(curves)]
-    heights = _spread(ends)
-    for index, curve in enumerate(curves):
-        colour = COLOURS[STANDING_COLOURS[curve.standing]]
-        strong = curve.standing in ("chosen", "runner_up")
-        marker = MARKERS[index % len(MARKERS)]
-        line = 1.9 if strong else 1.1
-        front = 4 if strong else 3
-        rates = [o.rate for o in curve.operations]
-        latencies = [o.latency_s for o in curve.operations]
-        axes.plot(rates, latencies, color=colour, linewidth=line, zorder=front)
-        bounded = [o for o in curve.operations if o.low_s is not None and o.high_s is not None]
-        axes.vlines(
-            [o.rate for o in bounded],
-            [o.low_s for o in bounded if o.low_s is not None],
-            [o.high_s for o in bounded if o.high_s is not None],
-            color=colour,
-            linewidth=1,
-            zorder=front,
-        )
-        for met, fill in ((True, colour), (False, COLOURS["--card"])):
-            alike = [o for o in curve.operations if (o.state == "met") == met]
-            axes.plot(
-                [o.rate for o in alike],
-                [o.latency_s for o in alike],
-                linestyle="none",
-                marker=marker,
-                markersize=6.5,
-                markerfacecolor=fill,
-                markeredgecolor=colour,
-                zorder=front + 1,
-            )
-        last = curve.operations[-1]
-        end = (across.share(last.rate), up.share(last.latency_s))
-        axes.plot(
-            [end[0], 1.0, 1.03],
-            [end[1], heights[index], heights[index]],
-            color=COLOURS["--rule"],
-            linewidth=0.8,
-            transform=axes.transAxes,
-            clip_on=False,
-            zorder=1,
-        )
-        axes.plot(
-            [1.045],
-            [heights[index]],
-            marker=marker,
-            markersize=5.5,
-            color=colour,
-            transform=axes.transAxes,
-            clip_on=False,
-        )
-        axes.text(
-            1.065,
-            heights[index],
-            _placeholder(index),
-            color=colour,
-            fontweight="bold" if curve.standing == "chosen" else "normal",
-            verticalalignment="center_baseline",
-            transform=axes.transAxes,
-        )
+
+
+def _marks(places: Iterable[str], shape: str) -> str:
+    return "".join(f"M{place}{shape}" for place in places)
+
+
+def _x(scale: Scale, value: float) -> float:
+    return LEFT + (RIGHT - LEFT) * scale.share(value)
+
+
+def _y(scale: Scale, value: float) -> float:
+    return BOTTOM - (BOTTOM - TOP) * scale.share(value)
+
+
+def _place(value: float) -> str:
+    """Return a place to a tenth, which is a seventh of a pixel on the screen."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def _rate_tick(value: float) -> str:
     return units.count(value) if value == round(value) else units.number(value)
 
 
-def _spread(ends: Sequence[tuple[float, int]]) -> dict[int, float]:
+def spread_heights(ends: Sequence[tuple[float, int]], gap: float = LABEL_GAP) -> dict[int, float]:
     """Return a height for each label, near its curve's end, with none upon another."""
-    gap = min(LABEL_GAP, 1.0 / len(ends))
+    gap = min(gap, 1.0 / len(ends))
     heights: dict[int, float] = {}
     floor = 0.0
     for place, index in sorted(ends):
@@ -309,38 +340,3 @@ def _spread(ends: Sequence[tuple[float, int]]) -> dict[int, float]:
         heights[index] = min(heights[index], ceiling)
         ceiling = heights[index] - gap
     return heights
-
-
-def _placeholder(index: int) -> str:
-    return f"label-of-curve-{index}-"
-
-
-def _dressed(svg: str, *, key: str, title: str, description: str, labels: dict[str, str]) -> Markup:
-    """Return matplotlib's document as an inline SVG: named, themed, with ids of its own."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
-    view_box = re.search(r'viewBox="([^"]*)"', body)
-    assert view_box is not None
-    body = body[body.index(">") + 1 :]
-    body = body.replace("xlink:href=", "href=")
-    used = {name for found in USE.findall(body) for name in found if name}
-    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", body)
-    body = re.sub(r'href="#([^"]*)"', rf'href="#{key}-\1"', body)
-    body = re.sub(r"url\(#([^)]*)\)", rf"url(#{key}-\1)", body)
-    # matplotlib writes a font as one property or as several, depending on its version.
-    body = re.sub(r"font: ((?:\w+ )?[\d.]+px) [^;\"]*", r"font: \1 var(--font)", body)
-    body = re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", body)
-    body = re.sub(r"\s*\n\s*", "\n", body)
-    # Hundredths of a point cannot be seen, and make a third of the file. Text is left alone.
-    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)
-    for variable, sentinel in COLOURS.items():
-        body = body.replace(sentinel, f"var({variable})")
-    for placeholder, label in labels.items():
-        body = body.replace(placeholder, html.escape(visible(label)))
-    name = html.escape(visible(clip(title)))
-    told = html.escape(visible(clip(description, 4000)))
-    return Markup(
-        f'<svg class="chart" viewBox="{view_box[1]}" role="img" '
-        f'aria-labelledby="{key}-title {key}-desc">'
-        f'<title id="{key}-title">{name}</title><desc id="{key}-desc">{told}</desc>{body}'
-    )

@@ -47,6 +47,7 @@ class LatencyRow:
 
     label: str
     standing: Standing
+    remark: str
     key_figure: str
     label_y: str
     track_y: str
@@ -75,6 +76,11 @@ class LatencyDrawing:
     ticks: tuple[Line, ...]
     percentiles: tuple[tuple[str, str], ...]
     left_out: tuple[str, ...]
+
+    @property
+    def remarked(self) -> bool:
+        """Whether any of the rows is noisy or not measured by this harness."""
+        return any(row.remark for row in self.rows)
 
 
 def latency_drawings(view: WorkloadView) -> tuple[LatencyDrawing, ...]:
@@ -203,7 +209,8 @@ def _row(
     return LatencyRow(
         label=clip(row.title, LABEL_LENGTH),
         standing=row.standing,
-        key_figure=f"p{promised:g} {_figure(key)}",
+        remark=row.remark,
+        key_figure=f"p{promised:g} {_figure(key)}{f', {row.remark}' if row.remark else ''}",
         label_y=str(top + 16),
         track_y=str(top + 31),
         span=(_place(min(places)), _place(max(places))) if len(places) > 1 else None,
@@ -219,7 +226,8 @@ def _figure(metric: Metric | None) -> str:
 
 def _spoken(row: Row, metric: str, shapes: dict[float, Shape]) -> str:
     figures = (f"p{p:g} {_figure(_metric(row, metric, p))}" for p in shapes)
-    return f"{clip(row.title, LABEL_LENGTH)}: {', '.join(figures)}"
+    remark = f" ({row.remark})" if row.remark else ""
+    return f"{clip(row.title, LABEL_LENGTH)}{remark}: {', '.join(figures)}"
 
 
 def _why(row: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from importlib import resources
@@ -12,18 +13,20 @@ from markupsafe import Markup
 
 from harness import units
 from harness.errors import StoreError
-from harness.report import answers, energy, provenance, words
+from harness.report import answers, energy, provenance, windows, words
 from harness.report.bars import cost_bars, energy_bars
-from harness.report.charts import curve_charts
+from harness.report.charts import curve_charts, undrawn_curves
 from harness.report.latency import latency_drawings
 from harness.report.prices import prices
-from harness.report.text import on_page
+from harness.report.text import clip, on_page
 from harness.report.view import workload_views
 from harness.schema import Decision, Metric, Record
 from harness.schema.decision import Rejection
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+NUMBER = re.compile(r"[0-9.,]+")
 
 
 def render(decision: Decision, records: Sequence[Record], *, command: str | None = None) -> str:
@@ -62,12 +65,15 @@ def render(decision: Decision, records: Sequence[Record], *, command: str | None
         prices=prices(views, decision.brief.as_of),
         latency={view.key: latency_drawings(view) for view in views},
         curves={view.key: curve_charts(view) for view in views},
+        undrawn={view.key: undrawn_curves(view) for view in views},
         costs={view.key: cost_bars(view) for view in views},
         energies={view.key: energy_bars(view) for view in views},
         coverage={view.key: energy.coverage(view) for view in views},
         requests={view.key: energy.requests(view) for view in views},
         parts=[name for name, _ in energy.PARTS],
+        unsupported={view.key: windows.unsupported(view) for view in views},
         software=provenance.software(known),
+        calibrations=provenance.calibrations(known),
         environment=provenance.environment(known),
         pins=provenance.pins(decision, given),
         evidence=words.EVIDENCE,
@@ -104,6 +110,8 @@ def _environment() -> Environment:
         "margin": _margin,
         "day": _day,
         "moment": _moment,
+        "clip": clip,
+        "sentence": lambda text: f"{text[:1].upper()}{text[1:]}",
         "rule": words.rule,
         "state": words.state,
         "sign": words.sign,
@@ -112,6 +120,12 @@ def _environment() -> Environment:
         "scenario": words.scenario,
         "percentile": _percentile,
         "year": energy.year,
+        "window": windows.window,
+        "asked": windows.asked,
+        "widening": windows.widening,
+        "certified": windows.certified,
+        "capacity": windows.capacity,
+        "left_running": windows.left_running,
         "fleet": answers.fleet,
         "yearly": answers.yearly,
     }
@@ -122,9 +136,16 @@ def _read(name: str) -> str:
     return resources.files("harness.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _metric(metric: Metric | None) -> str:
-    """Return a record's figure with its interval, or the reason why there is none."""
-    return "not recorded" if metric is None else _interval(metric, metric.unit)
+def _metric(metric: Metric | None, *, marked: bool = False) -> str:
+    """Return a record's figure with its interval, or the reason why there is none.
+
+    `marked`: also with the share by which the interval was widened.
+    """
+    if metric is None:
+        return "not recorded"
+    text = _interval(metric, metric.unit)
+    wider = windows.widened(metric) if marked else ""
+    return Markup("{} {}").format(text, _whole(wider)) if wider else text
 
 
 def _bare(metric: Metric | None) -> str:
@@ -141,9 +162,14 @@ def _unbroken(text: str) -> Markup:
     """Return a figure that breaks between the value and its interval only."""
     value, bracket, interval = text.partition(" (")
     parts = [value, f"({interval}"] if bracket else [value]
-    return Markup(" ").join(
-        Markup('<span class="whole">{}</span>').format(on_page(p)) for p in parts
-    )
+    return Markup(" ").join(_whole(part) for part in parts)
+
+
+def _whole(text: str) -> Markup:
+    """Return `text` so that no line ends within it; a bare number needs nothing for that."""
+    if NUMBER.fullmatch(text):
+        return Markup(text)
+    return Markup('<span class="whole">{}</span>').format(on_page(text))
 
 
 def _limit(rejection: Rejection, value: float | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness import units
 from harness.report.text import clip
 from harness.schema import Decision, Record
+from harness.schema.decision import RecordReference
 from harness.schema.record import EnvironmentField
 from harness.schema.target import Target
 
@@ -31,8 +32,9 @@ def software(records: Sequence[Record]) -> tuple[Software, ...]:
     for record in records:
         target = record.target
         facts = tuple(
-            (name.replace("_", " "), clip(_words(value), LONGEST_FACT))
+            (name.replace("_", " "), clip(told(value), LONGEST_FACT))
             for name, value in sorted(record.session.items())
+            if name != "left_running"  # said beside the record
         )
         rows.setdefault(Software(target.title, _hardware(target), _runtime(target), facts))
     return tuple(rows)
@@ -48,9 +50,24 @@ def environment(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
-def pins(decision: Decision, records: Mapping[str, Record]) -> tuple[tuple[Record, str], ...]:
-    """Return each record that the decision names with its sha256, in the decision's order."""
-    return tuple((records[pin.id], pin.sha256) for pin in decision.records)
+def calibrations(records: Sequence[Record]) -> str:
+    """Return of how many records the machine's calibration was current, doubtful or missing."""
+    held = [record.environment.get("calibration") for record in records]
+    values = [None if field is None else field.value for field in held]
+    current = sum(value == "current" for value in values)
+    doubtful = sum(value is not None for value in values) - current
+    every = units.count(len(values))
+    text = f"The machine's calibration was current for {units.count(current)} of {every} records"
+    text += f", doubtful for {units.count(doubtful)}" if doubtful else ""
+    missing = len(values) - current - doubtful
+    return f"{text}{f', and missing for {units.count(missing)}' if missing else ''}."
+
+
+def pins(
+    decision: Decision, records: Mapping[str, Record]
+) -> tuple[tuple[Record, RecordReference], ...]:
+    """Return each record that the decision names with how it is pinned, in the decision's order."""
+    return tuple((records[pin.id], pin) for pin in decision.records)
 
 
 def _hardware(target: Target) -> str:
@@ -60,22 +77,23 @@ def _hardware(target: Target) -> str:
 
 def _runtime(target: Target) -> str:
     runtime = target.runtime
-    options = "".join(
-        f", {name} {_words(value)}" for name, value in sorted(runtime.options.items())
-    )
+    options = "".join(f", {name} {told(value)}" for name, value in sorted(runtime.options.items()))
     return f"{runtime.adapter}, {runtime.precision} on {runtime.device}{options}"
 
 
 def _values(fields: Sequence[EnvironmentField]) -> str:
     """Return the distinct values; of many different numbers only the range."""
     amounts = [f.value for f in fields if isinstance(f.value, int | float)]
-    distinct = dict.fromkeys(
-        _words(f.value) if f.value is not None else _absence(f) for f in fields
-    )
+    distinct = dict.fromkeys(field_text(f) for f in fields)
     if len(distinct) > MOST_VALUES and len(amounts) == len(fields):
-        low, high = _words(min(amounts)), _words(max(amounts))
+        low, high = told(min(amounts)), told(max(amounts))
         return f"{low} to {high} over {units.count(len(fields))} records"
     return "; ".join(distinct)
+
+
+def field_text(field: EnvironmentField) -> str:
+    """Return a fact of the machine, or why there is none."""
+    return told(field.value) if field.value is not None else _absence(field)
 
 
 def _absence(field: EnvironmentField) -> str:
@@ -84,7 +102,8 @@ def _absence(field: EnvironmentField) -> str:
     return f"unavailable: {field.unavailable or 'no reason given'}"
 
 
-def _words(value: object) -> str:
+def told(value: object) -> str:
+    """Return what a runtime or a machine said about itself, in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -94,7 +113,7 @@ def _words(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_words(each)}" for name, each in sorted(value.items()))
+        return ", ".join(f"{name}: {told(each)}" for name, each in sorted(value.items()))
     if isinstance(value, list | tuple):
-        return ", ".join(_words(each) for each in value) or "none"
+        return ", ".join(told(each) for each in value) or "none"
     return str(value)

@@ -42,6 +42,21 @@ class Row:
         return self.record.verdict.state if self.record.status == "ok" else self.record.status
 
     @property
+    def remark(self) -> str:
+        """What is to be said of the figures that are not simply measured and valid; or empty.
+
+        The evidence and the doubt: `claimed`, `noisy`, `projected, noisy`.
+        """
+        if self.option is not None:
+            evidence, doubt = str(self.option.evidence), str(self.option.verdict)
+        elif self.record is not None:
+            evidence, doubt = str(self.record.evidence), self.doubt
+        else:
+            return ""
+        said = [evidence] if evidence != "measured" else []
+        return ", ".join([*said, doubt] if doubt != "valid" else said)
+
+    @property
     def operations(self) -> tuple[tuple[Record, Point], ...]:
         """Every operating point on this target, with its record."""
         return tuple((record, point) for record in self.records for point in record.points)

@@ -70,6 +70,14 @@ SCENARIOS = {
     "trace": "recorded arrivals",
 }
 
+ENDINGS = {
+    "precise": "precise",
+    "count": "all requests sent",
+    "time_box": "time box",
+    "trace_end": "end of the trace",
+}
+"""Why a window ended."""
+
 EVIDENCE = {
     "measured": "Measured by this harness on the target itself.",
     "imported": "Measured by somebody else, under rules that are published with the figure.",
@@ -87,6 +95,17 @@ GLOSSARY = (
         "Boundary",
         "What an energy figure includes: the chip, the package, the node, or the wall. Figures of "
         "different boundaries are never compared, and a chip's never stands for its machine.",
+    ),
+    (
+        "Capacity",
+        "The load at which the target just keeps the SLO, estimated from all loads that were "
+        "measured. The proven load is the highest that was itself measured to keep it, and so lies "
+        "below.",
+    ),
+    (
+        "Certified",
+        "The bound that the early-stopping rule of MLPerf gives for a percentile, with 99 % "
+        "confidence, if requests were independent. The interval beside it does not assume that.",
     ),
     (
         "Cost per unit at full use",
@@ -130,9 +149,24 @@ GLOSSARY = (
         "as met only if the upper end of the interval keeps it too, and as not proven if only the "
         "measured value does.",
     ),
+    (
+        "Time box",
+        "The longest that a measurement may take. One that ended as precise did not need all of "
+        "it; one that its time box ended says what it can support.",
+    ),
     ("Throughput", "Requests or tokens served a second at a load that keeps the SLO."),
     ("TPOT", "Time per output token: how fast the answer flows once it has begun."),
     ("TTFT", "Time to first token: how long a user waits until the answer begins."),
+    (
+        "Warm-up",
+        "Requests at the start of a measurement, before its speed was steady. They are not in the "
+        "figures.",
+    ),
+    (
+        "↔ 12 %",
+        "Something disturbed the measurement by as much as 12 %, so its interval was widened by "
+        "that share on both sides.",
+    ),
     ("Utilisation", "The share of what the replicas could serve that the demand uses on average."),
 )
 """Terms and what they mean, in alphabetical order."""
@@ -166,6 +200,11 @@ def standing(code: str) -> str:
 def tier(code: str) -> str:
     """Return the words for a kind of site."""
     return TIERS.get(code) or code
+
+
+def ending(code: str) -> str:
+    """Return the words for why a window ended."""
+    return ENDINGS.get(code) or code.replace("_", " ")
 
 
 def scenario(code: str) -> str:

@@ -40,13 +40,15 @@ class BriefWorkload(Spec):
 class Constraints(Spec):
     """What every choice must respect, beyond the workloads' own demand.
 
-    An empty `tiers` or `residency` adds nothing to what the workloads say.
+    An empty `tiers` or `residency` adds nothing to what the workloads say. `spare_units` stand by
+    in every fleet for failures: 1 is N + 1.
     """
 
     tiers: tuple[Tier, ...] = ()
     residency: tuple[Name, ...] = ()
     max_price_age_days: Annotated[int, Field(gt=0)] = 365
     minimum_evidence: Evidence = "measured"
+    spare_units: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 class CarbonIntensity(Spec):
@@ -82,6 +84,25 @@ class Economics(Spec):
     staff_usd_per_year: NonNegative = 0.0
 
 
+class Uncertainty(Spec):
+    """How far the inputs may be from what is stated, as relative standard deviations.
+
+    They are of the logarithm, but `growth`, which is of the yearly growth itself. `throughput_open`
+    stands for a side on which a measured throughput has no bound. All are judgements of the buyer's
+    but for what was measured; 0 takes an input as exact. See docs/mapper.md.
+    """
+
+    draws: Annotated[int, Field(ge=100, le=20_000)] = 2000
+    seed: Annotated[int, Field(ge=0)] = 0
+    price: Annotated[float, Field(ge=0, le=1)] = 0.1
+    volume: Annotated[float, Field(ge=0, le=2)] = 0.2
+    peak_factor: Annotated[float, Field(ge=0, le=1)] = 0.1
+    growth: Annotated[float, Field(ge=0, le=1)] = 0.1
+    electricity: Annotated[float, Field(ge=0, le=1)] = 0.15
+    throughput_open: Annotated[float, Field(ge=0, le=2)] = 0.35
+    unit_to_unit: Annotated[float, Field(ge=0, le=1)] = 0.03
+
+
 class Brief(Document):
     """A declared question (`reports/briefs/NAME.yaml`). `as_of` is the day it is asked for.
 
@@ -96,3 +117,4 @@ class Brief(Document):
     targets: tuple[Name, ...] = ()
     constraints: Constraints = Constraints()
     economics: Economics
+    uncertainty: Uncertainty = Uncertainty()

@@ -51,11 +51,42 @@ class Pauses(Spec):
     paused_s: NonNegative
 
 
+class MachineCeilings(Spec):
+    """The ceilings of one machine with `threads` threads, and when they were measured.
+
+    `read_bytes_per_s`: a product of two arrays that are only read. `add_bytes_per_s`: a = b + c,
+    counted as STREAM counts it (three arrays). `operations_per_s`: fp32 matrix products.
+    """
+
+    host: Digest
+    threads: Annotated[int, Field(ge=1)]
+    array_bytes: Annotated[int, Field(ge=1)]
+    cache_bytes: NonNegative
+    cache_source: str
+    read_bytes_per_s: Positive
+    add_bytes_per_s: Positive
+    operations_per_s: Positive
+    measured_at: datetime
+
+    @property
+    def bytes_per_s(self) -> float:
+        """The higher of the two bandwidths: a ceiling must not be too low."""
+        return max(self.read_bytes_per_s, self.add_bytes_per_s)
+
+    def best(self, other: MachineCeilings) -> MachineCeilings:
+        """Return the higher figures of both: whatever disturbs a measurement only lowers it."""
+        newer = max(self, other, key=lambda each: each.measured_at)
+        names = ("read_bytes_per_s", "add_bytes_per_s", "operations_per_s")
+        higher = {name: max(getattr(self, name), getattr(other, name)) for name in names}
+        return newer.model_copy(update=higher)
+
+
 class Calibration(Document):
     """What was found on one machine (`results/calibration/ULID.json`); see docs/calibrate.md.
 
     `host` is the sha256 of the machine's name. `in_band_s` may be negative by noise.
-    `foreign_cores` and `steal_share` say what others did meanwhile.
+    `foreign_cores` and `steal_share` say what others did meanwhile. `ceilings` are what the
+    processor moves and computes at most, one for each number of threads.
     """
 
     id: Ulid
@@ -75,6 +106,7 @@ class Calibration(Document):
     foreign_cores: NonNegative
     steal_share: Share
     harness_version: Text
+    ceilings: tuple[MachineCeilings, ...] = ()
 
     def same_machine(self, host: Digest, environment: Mapping[str, EnvironmentField]) -> bool:
         """Return whether it was taken on `host` with the processor that `environment` names."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.schema.base import Document, Evidence, Name, NonNegative, Spec, Text
+from harness.schema.base import Document, Evidence, Name, NonNegative, Positive, Spec, Text
 from harness.schema.target import Target
 from harness.schema.workload import Scenario, SloLimit, Workload
 
@@ -208,6 +208,52 @@ class Failure(Spec):
     hint: str | None = None
 
 
+class EnergyProfile(Spec):
+    """What the power of a record's target was by load, and idle: see docs/energy.md.
+
+    `off` was metered before the session was opened, `warm` with the session open and no traffic;
+    both only by meters that work here. `metrics` are named `NAME@BOUNDARY`; one that is not known
+    says why.
+    """
+
+    off: tuple[EnergyReading, ...] = ()
+    warm: tuple[EnergyReading, ...] = ()
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+
+
+class Roofline(Spec):
+    """The most that the hardware can do on this work, and the share of it that was reached.
+
+    Bytes and operations per unit are what the work needs at least; `unit` is what the rates count.
+    `limit_per_s` follows from what `bound` names, `step_limit_s` is the least time of one output
+    token of a single stream. Without a limit `reason` says why; `notes` say what was left out. See
+    docs/roofline.md.
+    """
+
+    unit: Text | None = None
+    bytes_per_unit: NonNegative | None = None
+    operations_per_unit: NonNegative | None = None
+    bandwidth_bytes_per_s: Positive | None = None
+    operations_per_s: Positive | None = None
+    cache_bytes: NonNegative | None = None
+    source: Text | None = None
+    bound: Literal["memory", "compute"] | None = None
+    limit_per_s: Positive | None = None
+    achieved_per_s: NonNegative | None = None
+    share: NonNegative | None = None
+    step_limit_s: Positive | None = None
+    step_s: NonNegative | None = None
+    step_share: NonNegative | None = None
+    reason: Text | None = None
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> Self:
+        if (self.share is None) != (self.reason is not None):
+            raise ValueError("a roofline without a share needs a reason, and only then")
+        return self
+
+
 class Cell(Spec):
     """What was measured: the identity that resuming, history and comparison go by.
 
@@ -253,6 +299,8 @@ class Record(Document):
     headline: int | None
     capacity: Metric | None = None
     """Of a search over rates: the rate at which the SLO is just kept (requests/s)."""
+    energy: EnergyProfile | None = None
+    """Idle power, marginal energy and proportionality; None where no reading has joules."""
     quality: tuple[QualityCheck, ...]
     verdict: Verdict
     environment: dict[str, EnvironmentField]
@@ -260,6 +308,8 @@ class Record(Document):
     files: dict[str, Digest]
     calibration: Ulid | None = None
     """The calibration of the machine that it was measured on, where there was one."""
+    roofline: Roofline | None = None
+    """None in records of version 0.1.0, and where nothing was measured."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.schema.base import Document, Fact, Name, NonNegative, Positive, Share, Spec, Text, Tier
+from harness.schema.server import ServerAddress, refuse_keys
 
 Scalar = bool | int | float | str
 
@@ -50,6 +51,12 @@ class Runtime(Spec):
     device: Literal["cpu", "cuda", "remote", "other"] = "cpu"
     options: dict[str, Scalar] = Field(default_factory=dict)
     max_delay_s: NonNegative = 0.0
+
+    @field_validator("options")
+    @classmethod
+    def _holds_no_keys(cls, value: dict[str, Scalar]) -> dict[str, Scalar]:
+        refuse_keys(value)
+        return value
 
 
 class Site(Spec):
@@ -101,7 +108,10 @@ class Price(Spec):
 
 
 class Target(Document):
-    """A declared target (`targets/NAME.yaml`)."""
+    """A declared target (`targets/NAME.yaml`).
+
+    `server` says where a target with `runtime.device: remote` is reached.
+    """
 
     name: Name
     title: Text
@@ -111,3 +121,13 @@ class Target(Document):
     site: Site
     price: Price | None = None
     owner: Text | None = None
+    # Left out where there is none: the identity of targets without a server stays what it was.
+    server: ServerAddress | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        if self.server is not None and self.runtime.device != "remote":
+            raise ValueError("'server' goes with 'device: remote' in 'runtime'")
+        if self.server is None and self.runtime.adapter == "http":
+            raise ValueError("the adapter 'http' needs a 'server'")
+        return self

@@ -18,39 +18,93 @@ from harness.schema.base import (
     Text,
     Tier,
 )
+from harness.schema.model import (
+    FAMILIES,
+    Count,
+    LlamaModel,
+    Model,
+    OnnxFileModel,
+    Seed,
+    TreeFileModel,
+    TreesMlpModel,
+    WhisperModel,
+)
+from harness.schema.scenario import (
+    Burst,
+    ClosedLoop,
+    MultiStream,
+    Offline,
+    Scenario,
+    Server,
+    SingleStream,
+    Trace,
+)
 
-Count = Annotated[int, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+__all__ = [
+    "FAMILIES",
+    "Burst",
+    "ClosedLoop",
+    "Count",
+    "LlamaModel",
+    "Model",
+    "MultiStream",
+    "Offline",
+    "OnnxFileModel",
+    "Scenario",
+    "Seed",
+    "Server",
+    "SingleStream",
+    "Trace",
+    "TreeFileModel",
+    "TreesMlpModel",
+    "WhisperModel",
+]
+"""Of other modules, what is found here too."""
+
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "fixed": ("value",),
+    "uniform": ("minimum", "maximum"),
+    "lognormal": ("mean", "sigma", "minimum", "maximum"),
+    "empirical": ("file", "column", "mean", "maximum"),
+}
+_ALLOWED = {"empirical": ("minimum",)}
+
+
+def _has_its_parameters(spec: Distribution | Durations) -> None:
+    """Raise ValueError unless `spec` has the fields of its kind, and no others."""
+    needed = _NEEDED[spec.kind]
+    for name in needed:
+        if getattr(spec, name) is None:
+            raise ValueError(f"a {spec.kind} distribution needs '{name}'")
+    for name in type(spec).model_fields:
+        known = name in ("kind", *needed, *_ALLOWED.get(spec.kind, ()))
+        if not known and getattr(spec, name) is not None:
+            raise ValueError(f"a {spec.kind} distribution has no '{name}'")
+    if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
+        raise ValueError("'minimum' is above 'maximum'")
 
 
 class Distribution(Spec):
-    """Lengths in tokens: fixed, uniform or lognormal, cut to [minimum, maximum] where given.
+    """Lengths in tokens, cut to [minimum, maximum] where given.
 
-    Of the lognormal, `mean` is the mean in tokens and `sigma` the standard deviation of the log.
+    Fixed, uniform, lognormal, or empirical: drawn from a column of a CSV file, whose first line
+    names the columns; two lengths from one file are drawn from the same row. Of the lognormal,
+    `mean` is the mean in tokens and `sigma` the standard deviation of the log; of the empirical
+    `mean` is that of the file, after the cut: decisions need it, and never read the file.
     """
 
-    kind: Literal["fixed", "uniform", "lognormal"]
+    kind: Literal["fixed", "uniform", "lognormal", "empirical"]
     value: Count | None = None
     mean: Positive | None = None
     sigma: Positive | None = None
     minimum: Count | None = None
     maximum: Count | None = None
+    file: Text | None = None
+    column: Text | None = None
 
     @model_validator(mode="after")
-    def _has_its_parameters(self) -> Self:
-        needed = {
-            "fixed": ("value",),
-            "uniform": ("minimum", "maximum"),
-            "lognormal": ("mean", "sigma", "minimum", "maximum"),
-        }[self.kind]
-        for name in needed:
-            if getattr(self, name) is None:
-                raise ValueError(f"a {self.kind} distribution needs '{name}'")
-        for name in ("value", "mean", "sigma", "minimum", "maximum"):
-            if name not in needed and getattr(self, name) is not None:
-                raise ValueError(f"a {self.kind} distribution has no '{name}'")
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError("'minimum' is above 'maximum'")
+    def _is_whole(self) -> Self:
+        _has_its_parameters(self)
         return self
 
     @property
@@ -61,82 +115,68 @@ class Distribution(Spec):
         return limit
 
 
-class LlamaModel(Spec):
-    """A Llama-architecture decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+class Durations(Spec):
+    """Durations in seconds: uniform, lognormal or empirical, as of `Distribution`."""
 
-    Without `weights` the parameters are drawn from `seed`: right for speed, blind for quality.
-    """
-
-    family: Literal["llama"]
-    vocabulary: Count
-    hidden: Count
-    layers: Count
-    heads: Count
-    kv_heads: Count
-    intermediate: Count
-    context: Count = 2048
-    rope_theta: Positive = 10000.0
-    norm_epsilon: Positive = 1e-5
-    tied_embeddings: bool = True
-    seed: Seed = 0
-    weights: Text | None = None
+    kind: Literal["uniform", "lognormal", "empirical"]
+    mean: Positive | None = None
+    sigma: Positive | None = None
+    minimum: Positive | None = None
+    maximum: Positive | None = None
+    file: Text | None = None
+    column: Text | None = None
 
     @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.hidden % self.heads:
-            raise ValueError("'hidden' must be a multiple of 'heads'")
-        if self.heads % self.kv_heads:
-            raise ValueError("'heads' must be a multiple of 'kv_heads'")
-        if (self.hidden // self.heads) % 2:
-            raise ValueError("'hidden' / 'heads' must be even (rotary positions)")
+    def _is_whole(self) -> Self:
+        _has_its_parameters(self)
         return self
 
 
-class WhisperModel(Spec):
-    """A Whisper-architecture encoder-decoder over log-mel frames (100 frames a second)."""
+class SharedPrefix(Spec):
+    """A common beginning, such as a system prompt, before `share` of the prompts.
 
-    family: Literal["whisper"]
-    mel_bands: Count = 80
-    frames: Count = 3000
-    vocabulary: Count
-    hidden: Count
-    encoder_layers: Count
-    decoder_layers: Count
-    heads: Count
-    text_context: Count = 448
-    seed: Seed = 0
-    weights: Text | None = None
-
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.hidden % self.heads:
-            raise ValueError("'hidden' must be a multiple of 'heads'")
-        if self.frames % 2:
-            raise ValueError("'frames' must be even (the second convolution has stride 2)")
-        return self
-
-
-class TreesMlpModel(Spec):
-    """Gradient-boosted trees and a multi-layer perceptron; the score is the mean of the two.
-
-    Both are trained, small and in the repository: `weights` names the file.
+    Each of these begins with one of `prefixes` sequences of `tokens` random tokens, which come on
+    top of `prompt_tokens`.
     """
 
-    family: Literal["trees_mlp"]
-    weights: Text
+    tokens: Count
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    prefixes: Count = 1
 
 
-Model = Annotated[LlamaModel | WhisperModel | TreesMlpModel, Field(discriminator="family")]
+class CardBursts(Spec):
+    """Runs of `length` transactions of one card within minutes; `share` of all rows are in one."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    length: Annotated[int, Field(ge=2, le=1000)] = 8
+
+
+class Sampled(Spec):
+    """Tokens are drawn, not the likeliest: at `temperature`, from the mass `top_p` of likeliest."""
+
+    temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class PromptInputs(Spec):
-    """Prompts of random tokens. Generation runs to the drawn output length, greedy."""
+    """Prompts of random tokens. Generation runs to the drawn output length.
+
+    It is greedy without `sampling`; with it each request draws from a seed of its own.
+    """
 
     kind: Literal["prompts"]
     count: Count = 64
     seed: Seed = 0
     prompt_tokens: Distribution
     output_tokens: Distribution
+    shared_prefix: SharedPrefix | None = None
+    sampling: Sampled | None = None
+
+    @property
+    def upper(self) -> int:
+        """The most positions that a prompt and its output can take."""
+        prefix = self.shared_prefix.tokens if self.shared_prefix else 0
+        return prefix + self.prompt_tokens.upper + self.output_tokens.upper
 
 
 class AudioInputs(Spec):
@@ -145,8 +185,17 @@ class AudioInputs(Spec):
     kind: Literal["audio"]
     count: Count = 8
     seed: Seed = 0
-    duration_s: Positive = 30.0
+    duration_s: Positive | Durations = 30.0
     output_tokens: Distribution
+
+    @property
+    def longest_s(self) -> float:
+        """The longest clip that can be drawn."""
+        longest = self.duration_s
+        if isinstance(longest, Durations):
+            assert longest.maximum is not None
+            return longest.maximum
+        return longest
 
 
 class TransactionInputs(Spec):
@@ -155,102 +204,32 @@ class TransactionInputs(Spec):
     kind: Literal["transactions"]
     count: Count = 4096
     seed: Seed = 0
+    bursts: CardBursts | None = None
 
 
-Inputs = Annotated[PromptInputs | AudioInputs | TransactionInputs, Field(discriminator="kind")]
+class RowInputs(Spec):
+    """The first `count` rows of your own CSV file, in the file's order (all, if it has fewer).
 
-
-class SingleStream(Spec):
-    """One request in flight; the next is issued when the last has ended."""
-
-    kind: Literal["single_stream"]
-
-
-class Offline(Spec):
-    """All requests at time 0, in the largest batches the target takes."""
-
-    kind: Literal["offline"]
-
-
-class MultiStream(Spec):
-    """Queries of `samples` requests, one query in flight; a query ends with its last request."""
-
-    kind: Literal["multi_stream"]
-    samples: Annotated[int, Field(gt=1, le=1024)] = 8
-
-
-Loads = tuple[Annotated[float, Field(gt=0, le=2)], ...]
-"""Shares of the rate measured back to back, one operating point each."""
-
-
-def _must_rise(load: Loads) -> None:
-    if list(load) != sorted(set(load)):
-        raise ValueError("'load' must be a rising list of shares, for example [0.5, 0.8]")
-
-
-class Server(Spec):
-    """Poisson arrivals, open loop.
-
-    Without `load` the highest rate within the SLO is searched. With it exactly these points are
-    measured; a load is a share of the rate measured back to back.
+    The first line names the columns. `columns` are the features in the model's order; left out, all
+    columns of the file are. Values are numbers.
     """
 
-    kind: Literal["server"]
-    load: Loads = ()
-
-    @model_validator(mode="after")
-    def _rises(self) -> Self:
-        _must_rise(self.load)
-        return self
-
-
-class ClosedLoop(Spec):
-    """`concurrency` users, each of whom sends the next request when the last one has ended."""
-
-    kind: Literal["closed_loop"]
-    concurrency: Annotated[int, Field(gt=0, le=1024)] = 4
-
-
-class Burst(Spec):
-    """Arrivals in clusters, open loop: gamma gaps of shape `shape` at a mean rate of each `load`.
-
-    Counts vary 1 / `shape` times as much as a Poisson process's. With the three `spike_` fields the
-    rate is also `spike_factor` times the calm one for `spike_s` in every `spike_every_s`; the mean
-    over a whole period stays `load`.
-    """
-
-    kind: Literal["burst"]
-    load: Annotated[Loads, Field(min_length=1)] = (0.5,)
-    shape: Annotated[float, Field(ge=0.01, lt=1)] = 0.25
-    spike_factor: Annotated[float, Field(gt=1, le=1000)] | None = None
-    spike_s: Positive | None = None
-    spike_every_s: Positive | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        _must_rise(self.load)
-        fields = (self.spike_factor, self.spike_s, self.spike_every_s)
-        if any(f is None for f in fields) != all(f is None for f in fields):
-            raise ValueError("'spike_factor', 'spike_s' and 'spike_every_s' go together")
-        if self.spike_s and self.spike_every_s and self.spike_s >= self.spike_every_s:
-            raise ValueError("'spike_s' must be shorter than 'spike_every_s'")
-        return self
-
-
-class Trace(Spec):
-    """Recorded arrivals, open loop, `speed` times as fast as they were.
-
-    `file` is a CSV of time_s,input_tokens,output_tokens, relative to the workloads folder.
-    """
-
-    kind: Literal["trace"]
+    kind: Literal["rows"]
     file: Text
-    speed: Positive = 1.0
+    columns: tuple[Text, ...] = ()
+    count: Count = 4096
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _no_column_twice(self) -> Self:
+        for name in self.columns:
+            if self.columns.count(name) > 1:
+                raise ValueError(f"'columns' names {name!r} twice")
+        return self
 
 
-Scenario = Annotated[
-    SingleStream | MultiStream | Offline | Server | ClosedLoop | Burst | Trace,
-    Field(discriminator="kind"),
+Inputs = Annotated[
+    PromptInputs | AudioInputs | TransactionInputs | RowInputs, Field(discriminator="kind")
 ]
 
 
@@ -298,6 +277,22 @@ class FraudQuality(Spec):
     score_difference_max: Positive = 1e-3
 
 
+class RowQuality(Spec):
+    """Your own labelled rows: the first `rows` of a CSV file with the columns of the inputs.
+
+    Scores may differ by `score_difference_max` from an independent fp32 computation of the same
+    model. With `label` (a column of 0 and 1) the PR-AUC may fall to `pr_auc_ratio_min` of that
+    computation's.
+    """
+
+    kind: Literal["labelled_rows"]
+    file: Text
+    label: Text | None = None
+    rows: Count = 5000
+    pr_auc_ratio_min: Positive = 0.99
+    score_difference_max: Positive = 1e-3
+
+
 class ReferenceAgreement(Spec):
     """Agreement of the workload's own model with its fp32 reference on `requests` of the inputs.
 
@@ -311,7 +306,8 @@ class ReferenceAgreement(Spec):
 
 
 Quality = Annotated[
-    TextQuality | SpeechQuality | FraudQuality | ReferenceAgreement, Field(discriminator="kind")
+    TextQuality | SpeechQuality | FraudQuality | RowQuality | ReferenceAgreement,
+    Field(discriminator="kind"),
 ]
 
 
@@ -351,22 +347,32 @@ class Workload(Document):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        family, inputs = {
-            "text_generation": ("llama", "prompts"),
-            "speech_to_text": ("whisper", "audio"),
-            "tabular_classification": ("trees_mlp", "transactions"),
-        }[self.task]
-        if self.model.family != family:
-            raise ValueError(f"task {self.task} needs a model of family '{family}'")
-        if self.inputs.kind != inputs:
-            raise ValueError(f"task {self.task} needs inputs of kind '{inputs}'")
+        families = FAMILIES[self.task]
+        inputs = families.get(self.model.family)
+        if inputs is None:
+            named = " or ".join(f"'{family}'" for family in families)
+            raise ValueError(f"task {self.task} needs a model of family {named}")
+        if self.inputs.kind not in inputs:
+            named = " or ".join(f"'{kind}'" for kind in inputs)
+            raise ValueError(
+                f"task {self.task} with a model of family '{self.model.family}' needs inputs of "
+                f"kind {named}"
+            )
+        for gate in self.quality:
+            if isinstance(gate, FraudQuality) and self.model.family != "trees_mlp":
+                raise ValueError(
+                    "the gate 'pr_auc' is for the harness's own fraud model; your own model has "
+                    "the gate 'labelled_rows'"
+                )
+            if isinstance(gate, RowQuality) and not isinstance(self.inputs, RowInputs):
+                raise ValueError("the gate 'labelled_rows' needs inputs of kind 'rows'")
         kinds = [s.kind for s in self.scenarios]
         if len(set(kinds)) != len(kinds):
             raise ValueError("'scenarios' names the same kind twice")
         if self.task != "text_generation" and any(s.metric != "latency" for s in self.slo):
             raise ValueError(f"ttft and tpot are for text_generation; {self.task} has 'latency'")
         if isinstance(self.model, LlamaModel) and isinstance(self.inputs, PromptInputs):
-            longest = self.inputs.prompt_tokens.upper + self.inputs.output_tokens.upper
+            longest = self.inputs.upper
             if longest > self.model.context:
                 raise ValueError(
                     f"prompt and output together reach {longest} tokens, above the model's context "
@@ -375,7 +381,7 @@ class Workload(Document):
         if isinstance(self.model, WhisperModel) and isinstance(self.inputs, AudioInputs):
             if self.inputs.output_tokens.upper >= self.model.text_context:
                 raise ValueError("'output_tokens' reaches beyond the model's 'text_context'")
-            if self.inputs.duration_s * 100 > self.model.frames:
+            if self.inputs.longest_s * 100 > self.model.frames:
                 raise ValueError("'duration_s' is longer than the model's window ('frames' / 100)")
         return self
 
@@ -385,3 +391,36 @@ class Workload(Document):
             if scenario.kind == kind:
                 return scenario
         raise KeyError(kind)
+
+    def files(self) -> dict[tuple[str | int, ...], str]:
+        """Return the files that the document names, by their place in it.
+
+        They are relative to the folder of the workloads.
+        """
+        named: dict[tuple[str | int, ...], str | None] = {}
+        model = self.model
+        if isinstance(model, TreeFileModel | OnnxFileModel):
+            named["model", "file"] = model.file
+        else:
+            named["model", "weights"] = model.weights
+        if isinstance(model, OnnxFileModel):
+            named |= {("model", "data", index): name for index, name in enumerate(model.data)}
+        if isinstance(self.inputs, RowInputs):
+            named["inputs", "file"] = self.inputs.file
+        for field in ("prompt_tokens", "output_tokens", "duration_s"):
+            drawn = getattr(self.inputs, field, None)
+            if isinstance(drawn, Distribution | Durations):
+                named["inputs", field, "file"] = drawn.file
+        for index, gate in enumerate(self.quality):
+            if isinstance(gate, TextQuality | SpeechQuality):
+                named["quality", index, "model", "weights"] = gate.model.weights
+            if isinstance(gate, TextQuality):
+                named["quality", index, "text"] = gate.text
+            elif isinstance(gate, SpeechQuality):
+                named["quality", index, "audio"] = gate.audio
+            elif isinstance(gate, RowQuality):
+                named["quality", index, "file"] = gate.file
+        for index, scenario in enumerate(self.scenarios):
+            if isinstance(scenario, Trace):
+                named["scenarios", index, "file"] = scenario.file
+        return {place: name for place, name in named.items() if name is not None}

@@ -37,6 +37,8 @@ def test_what_it_cannot_compute_is_unsupported(monkeypatch, llama_model):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
     with pytest.raises(UnsupportedError, match="no dynamically quantised products"):
         open_session(OnnxRuntimeAdapter, llama_model, device="cuda", precision="int8")
+    with pytest.raises(UnsupportedError, match="int4 on the CPU only"):
+        open_session(OnnxRuntimeAdapter, llama_model, device="cuda", precision="int4")
 
 
 def test_a_graph_that_the_runtime_refuses_is_unsupported(tmp_path):

@@ -12,6 +12,8 @@ from harness.adapters.base import (
     SpeechRequest,
     TextRequest,
 )
+from harness.adapters.genai import GenaiAdapter
+from harness.adapters.llama_cpp import LlamaCppAdapter
 from harness.adapters.onnxruntime import OnnxRuntimeAdapter
 from harness.adapters.openvino import OpenVinoAdapter
 from harness.adapters.torch import TorchAdapter
@@ -30,6 +32,8 @@ from tests.adapters.recorder import (
     open_session,
 )
 
+TEXT_RUNTIMES = {"onnxruntime_genai": GenaiAdapter, "llama_cpp": LlamaCppAdapter}
+"""These run no other family."""
 RUNTIMES = {
     "torch": TorchAdapter,
     "onnxruntime": OnnxRuntimeAdapter,
@@ -46,9 +50,15 @@ def adapter(request):
     return RUNTIMES[request.param]
 
 
+@pytest.fixture(scope="module", params=RUNTIMES | TEXT_RUNTIMES)
+def text_adapter(request):
+    pytest.importorskip(request.param)
+    return (RUNTIMES | TEXT_RUNTIMES)[request.param]
+
+
 @pytest.fixture(scope="module")
-def text_session(adapter, llama_model):
-    session = open_session(adapter, llama_model)
+def text_session(text_adapter, llama_model):
+    session = open_session(text_adapter, llama_model)
     yield session
     session.close()
 

@@ -22,7 +22,8 @@ SMALL = Effort(sleeps=2, lag_s=0.02, rounds=1, round_s=0.01, pause_s=0.01)
 
 
 @pytest.fixture(autouse=True)
-def _short(monkeypatch):
+def _short(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
     short = functools.partial(command.calibrate, effort=SMALL)
     monkeypatch.setattr(command, "calibrate", short)
 
@@ -42,6 +43,8 @@ def test_it_shows_what_it_kept(tmp_path):
     assert sum("issue at" in line for line in lines) == 3
     late = next(line for line in lines if line.startswith("sleep of 1 ms"))
     assert "not supported by n" in late
+    assert "memory bandwidth, 1 thread" in result.stdout
+    assert found.ceilings[0].threads == 1
     assert str(tmp_path / "calibration" / f"{found.id}.json") in result.stdout
     assert lines[-1].startswith("next: ")
     assert "calibrating" in result.stderr

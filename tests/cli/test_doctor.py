@@ -6,6 +6,7 @@ import yaml
 from click.testing import CliRunner
 
 import harness
+from harness import plugins
 from harness.cli import doctor, main
 from harness.hardware import Detected
 from harness.meters.base import MeterInfo, Unmeasurable
@@ -84,7 +85,7 @@ class Meter:
         (
             MeterInfo("m", "chip", ("gpu:0",), "NVML", 0.1, 0.05, "declared"),
             "ok",
-            "chip: gpu:0 (from NVML)",
+            "chip: gpu:0, counter, a value every 100 ms (from NVML)",
             0,
         ),
         (Unmeasurable("no counter", "use bare metal"), "missing", "no counter", 0),
@@ -99,6 +100,23 @@ def test_meters_are_probed(only, monkeypatch, answer, state, text, status):
     assert (check["state"], check["text"]) == (state, text)
     if state == "missing":
         assert check["remedy"] == "use bare metal"
+
+
+def test_the_model_and_wall_logs_are_told_where_no_meter_works(only):
+    found = checks()
+    assert "tdp_w" in found["meters", "model"]["text"]
+    assert "after the run" in found["meters", "wall"]["text"]
+    assert found["meters", "wall"]["remedy"].startswith("harness import power")
+
+
+def test_every_registered_meter_works_or_says_why_and_what_to_do(only):
+    only["meters"] += plugins.meters()
+    found = checks()
+    for name in ("nvml", "rapl", "hwmon", "amd"):
+        check = found["meters", name]
+        assert check["state"] in ("ok", "missing"), check
+        assert check["text"]
+        assert check["state"] == "ok" or check["remedy"], check
 
 
 def test_missing_packages(only, monkeypatch):

@@ -74,6 +74,15 @@ def test_the_json_is_the_document_and_follows_its_schema(results):
     assert tree["logs"][0]["samples"] == 121
 
 
+def test_a_shown_record_has_the_readings_that_were_joined_to_it(results):
+    stored = store(results, point())
+    run(results, stored.record, "--timezone", "UTC")
+    shown = CliRunner().invoke(main, ["show", str(stored.folder)]).stdout
+    assert "wall, external" in shown
+    assert "energy_j_per_request@wall" in shown
+    assert "wall-meter imports" in shown
+
+
 def test_a_later_import_takes_the_place_of_an_earlier_one(results):
     stored = store(results, point())
     run(results, stored.record, "--timezone", "UTC")
@@ -91,7 +100,7 @@ def test_a_wrong_zone_writes_nothing_and_says_what_the_log_covers(results):
     assert "--timezone" in result.stderr
     assert not (results / "energy").exists()
     (read,) = Store(results).records()
-    assert read.imports == ()
+    assert read.imports == {}
 
 
 def test_warm_up_shares_the_joules_and_time_beside_the_traffic_lowers_the_bound(results):
@@ -147,7 +156,7 @@ def test_an_import_for_a_record_that_is_no_longer_the_same_does_not_join(results
     path = stored.folder / "record.json"
     path.write_text(path.read_text() + "\n")
     (read,) = Store(results).records()
-    assert read.imports == ()
+    assert read.imports == {}
 
 
 def test_an_unreadable_import_is_named(results):

@@ -79,6 +79,21 @@ def test_the_answer_reads_from_choice_to_next_command(catalog, results):
     assert "a year of the fleet" not in result.stdout
 
 
+def test_two_options_are_told_with_how_sure_and_what_would_change_it(catalog, tmp_path):
+    folder = tmp_path / "results"
+    for target, rate in ((FAST, 50.0), (SLOW, 20.0)):
+        add(folder, target, make_point(WORKLOAD, rate=rate, load=0.8), headline=0)
+
+    out = run("question", "--catalog", catalog, "--results", folder).stdout
+
+    sure = next(line for line in out.splitlines() if "how sure:" in line)
+    assert "robust: in 100 % of 2,000 draws no other option is cheaper" in sure
+    assert "units of fast: 1 needed and 0 spare; each unit has its own queue" in out
+    changes = out[out.index("what would change this answer") :]
+    assert "- price of fast above $1.00 an hour (+0 % from $1.00): slow" in changes
+    assert "- limit of p90 latency <= 500 ms below 158 ms" in changes
+
+
 def test_a_year_of_a_fleet_is_told_with_what_is_not_known(catalog, tmp_path):
     node = make_point(WORKLOAD, joules=1000.0).energy[0].model_copy(update={"boundary": "node"})
     add(tmp_path, FAST, make_point(WORKLOAD, rate=50.0, load=0.8, energy=(node,)), headline=0)

@@ -11,8 +11,19 @@ import yaml
 from click.testing import CliRunner
 
 from harness.cli import main
+from harness.measure.power_import import save_import
+from harness.schema.power_import import ImportedReading, PowerImport
+from harness.schema.record import EnergyReading
 from harness.store import Store
-from tests.factories import make_brief, make_point, make_record, make_target, make_workload
+from tests.factories import (
+    START,
+    make_brief,
+    make_point,
+    make_record,
+    make_target,
+    make_workload,
+    ulid,
+)
 
 WORKLOAD = make_workload()
 FAST, SLOW = make_target("fast"), make_target("slow")
@@ -114,6 +125,56 @@ def test_a_record_that_changed_is_refused(place):
     assert result.exit_code == 1
     assert hashlib.sha256(path.read_bytes()).hexdigest() in result.stderr
     assert not (place / "reports").exists()
+
+
+def import_energy(place, joules):
+    """Join a reading of `joules` from a wall meter to the first record; return the file."""
+    path = a_record(place)
+    reading = EnergyReading(
+        meter="wall",
+        joules=joules,
+        duration_s=10.0,
+        boundary="wall",
+        provenance="external",
+        uncertainty=0.05,
+    )
+    joined = ImportedReading(
+        record=path.parent.name,
+        record_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        point=0,
+        began_at=None,
+        reading=reading,
+    )
+    document = PowerImport(
+        schema=1,
+        id=ulid(77),
+        imported_at=START,
+        logs=(),
+        sensor=0.05,
+        sensor_source="test",
+        skew_s=1.0,
+        readings=(joined,),
+        harness_version="0.1.0",
+    )
+    return save_import(document, place / "results")
+
+
+def test_a_record_with_other_wall_readings_than_then_is_refused(place):
+    run("map", "question", "--catalog", "catalog", "-o", "before.json")
+    imported = import_energy(place, 30_000.0)
+
+    result = run("report", "before.json")
+
+    assert result.exit_code == 1
+    assert f"import {ulid(77)} (sha256 " in result.stderr
+    assert "none then" in result.stderr
+    run("map", "question", "--catalog", "catalog", "-o", "after.json")
+    assert run("report", "after.json", "-o", "page.html").exit_code == 0
+    page = (place / "page.html").read_text(encoding="utf-8")
+    assert hashlib.sha256(imported.read_bytes()).hexdigest() in page
+    # The same id with other joules in it is another import.
+    import_energy(place, 10.0)
+    assert run("report", "after.json").exit_code == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"schema": 1}', b"\xff\x00", b"null"])

@@ -6,8 +6,9 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.schema import Target
+from harness.schema.record import Ending, EnvironmentField, Reason, Verdict
 from harness.store import Store
-from tests.factories import make_point, make_record, make_target, make_workload
+from tests.factories import make_metric, make_point, make_record, make_target, make_workload
 
 
 @pytest.fixture
@@ -80,24 +81,79 @@ def test_a_broken_file_says_where(folder):
     assert "hint: did you mean 'name'?" in result.stderr
 
 
-def test_a_record_is_shown_with_the_bound_that_mlperf_would_give(tmp_path):
+def keep(results, **changes):
+    """Store a record of two loads; return it as stored."""
     workload = make_workload()
-    point = make_point(workload, latency_s=0.1)
-    (name, metric), *_ = point.metrics.items()
-    certified = {name: metric.model_copy(update={"certified": 0.123})}
-    draft = Store(tmp_path).draft()
-    stored = draft.commit(
-        make_record(
-            workload,
-            make_target("box"),
-            scenario="single_stream",
-            id=draft.id,
-            points=(point.model_copy(update={"metrics": point.metrics | certified}),),
-        )
+    low, high = (
+        make_point(workload, rate=rate, latency_s=0.1, load=load)
+        for rate, load in ((5.0, 0.4), (9.0, 0.8))
     )
+    name = "latency_s.p90"
+    told = low.metrics[name].model_copy(update={"certified": 0.123, "widened": 0.12})
+    low = low.model_copy(
+        update={
+            "metrics": low.metrics | {name: told},
+            "ending": Ending(why="time_box", supports="p90 of latency: bounded from above only"),
+            "warm_up_requests": 7,
+        }
+    )
+    draft = Store(results).draft()
+    record = make_record(
+        workload,
+        make_target("box"),
+        id=draft.id,
+        points=(low, high),
+        headline=0,
+        capacity=make_metric(6.0, unit="requests/s", better="higher"),
+        session={"runtime": "fake", "left_running": ["4711 helper --serve"]},
+        environment={
+            "cpu_model": EnvironmentField(value="Test CPU"),
+            "calibration": EnvironmentField(value=None, unavailable="this machine has none"),
+        },
+        **changes,
+    )
+    return draft.commit(record)
+
+
+def test_a_record_shows_its_verdict_first_and_what_its_figures_support(tmp_path):
+    stored = keep(tmp_path)
     lines = run(tmp_path, str(stored.folder)).stdout.splitlines()
-    assert lines[0].startswith(f"record {draft.id} (")
-    assert any(line.strip() == "certified: 0.123" for line in lines)
-    assert not any("counts:" in line for line in lines)
+    assert lines[0] == f"record {stored.record.id} (chat@box/server)"
+    assert "verdict: valid; ok; measured" in lines
+    assert "capacity: 6.00 requests/s (5.70–6.30); proven 5.00 requests/s" in lines
+    assert "calibration: unavailable: this machine has none" in lines
+    assert "left running: 4711 helper --serve" in lines
+    rows = [" ".join(line.split()) for line in lines]
+    assert "* 40 % 5.00 (4.75–5.25) 150 ms (142–158) met 50 + 7 warm-up 0 10.0 s, time box" in rows
+    assert "80 % 9.00 (8.55–9.45) 150 ms (142–158) met 90 0 10.0 s" in rows
+    assert "  load 40 %: p90 of latency: bounded from above only" in lines
+    assert "latency_s.p90 150 ms (142–158) ↔ 12 % 123 ms 200" in rows
+    assert (
+        "rapl: not measured: no powercap tree on this machine; to enable it: run on bare metal"
+        in rows
+    )
+    assert not any("counts" in line for line in lines)
+    assert len(lines) < 60
+
+
+def test_a_record_that_failed_says_how(tmp_path):
+    draft = Store(tmp_path).draft()
+    stored = draft.commit(make_record(id=draft.id, status="failed"))
+    shown = run(tmp_path, str(stored.folder)).stdout
+    assert "failure: crash: the cell ended: crash" in shown
+    assert "points" not in shown
+
+
+def test_text_of_a_record_cannot_steer_the_terminal(tmp_path):
+    verdict = Verdict(state="noisy", reasons=(Reason(code="x", text="\x1b[2Jgone"),))
+    shown = run(tmp_path, str(keep(tmp_path, verdict=verdict).folder)).stdout
+    assert "\\x1b[2Jgone" in shown
+    assert "\x1b" not in shown
+
+
+def test_the_json_of_a_record_has_all_but_the_histograms(tmp_path):
+    stored = keep(tmp_path)
     shown = json.loads(run(tmp_path, str(stored.folder), "--json").stdout)
-    assert (shown["kind"], shown["id"]) == ("record", draft.id)
+    assert (shown["kind"], shown["id"], shown["imports"]) == ("record", stored.record.id, {})
+    assert shown["points"][0]["metrics"]["latency_s.p90"]["certified"] == 0.123
+    assert "latency" not in shown["points"][0]

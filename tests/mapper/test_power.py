@@ -127,6 +127,41 @@ def test_below_the_lowest_metered_load_its_power_stands_as_an_upper_bound():
     assert "an upper bound" in found.basis
 
 
+def test_the_warm_idle_power_is_the_power_at_no_load():
+    warm = [[reading(400.0, "node")]]
+
+    found = power_of([[node(10.0, 100.0)]], CPU, UnitLoad(mean=2.0, peak=8.0), warm)
+
+    assert found.watts == pytest.approx(40.0 + 0.2 * 60.0)
+    assert found.low == pytest.approx(36.0 + 0.2 * 54.0)
+    assert "at one load and idle" in found.basis
+    assert "upper bound" not in found.basis
+    assert found.peak_watts == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"meter": "other"}, {"covers": ("y",)}, {"flags": ("partial_coverage",)}]
+)
+def test_an_idle_power_of_something_else_is_not_the_unit_s(changes):
+    warm = [[reading(400.0, "node", **changes)]]
+
+    found = power_of([[node(10.0, 100.0)]], CPU, UnitLoad(mean=2.0, peak=8.0), warm)
+
+    assert found.watts == pytest.approx(100.0)
+    assert "an upper bound" in found.basis
+
+
+def test_a_chip_s_idle_power_has_the_declared_host_added():
+    hardware = declared(GPU, host_power_w=200.0)
+    point = metered(reading(3000.0, "chip"), rate=10.0, load=0.5)
+    warm = [[reading(1000.0, "chip")]]
+
+    found = power_of([[point]], hardware, UnitLoad(mean=5.0, peak=10.0), warm)
+
+    assert found.watts == pytest.approx(200.0 + 200.0)
+    assert found.modelled
+
+
 @given(
     idle=st.floats(0, 200),
     steps=st.lists(st.floats(0, 200), min_size=3, max_size=3),

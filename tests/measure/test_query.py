@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from harness.adapters.base import Output, RowRequest
+from harness.adapters.receipt import Answer, Receipt
 from harness.errors import AdapterError
 from harness.measure.query import TimedQuery
 from harness.measure.samples import FAILED, OK, TIMED_OUT, Samples
@@ -64,3 +65,62 @@ def test_expiry_of_a_complete_query_does_nothing() -> None:
     assert not query.expired
     query.done(0, OUTPUT)
     assert query.complaints == ("a request was completed twice",)
+
+
+def received(query: TimedQuery, *, issued: int, answer: Answer, ended: int) -> None:
+    query.issued_ns = issued
+    query.received(0, Receipt(ended, lambda: answer))
+
+
+def test_a_receipt_ends_a_request_when_its_bytes_came_and_is_read_with_the_samples() -> None:
+    clock = VirtualClock()
+    at = clock.at_ns
+    query = TimedQuery(ROWS[:1], None, clock)
+    clock.spend(1.0)
+    answer = Answer(ended_ns=at + 30, first_ns=at + 10, tokens=7, output=Output())
+    received(query, issued=at, answer=answer, ended=at + 40)
+    assert query.complete
+    assert query.ended_ns == [at + 40]
+    samples = Samples(0, at)
+    samples.add(query, [0], [3])
+    columns = samples.columns()
+    got = [int(columns[name][0]) for name in ("first_ns", "ended_ns", "tokens_out", "status")]
+    assert got == [10, 30, 7, OK]
+    assert query.complaints == ()
+
+
+def test_a_receipt_of_a_failure_is_a_failed_request() -> None:
+    clock = VirtualClock()
+    query = TimedQuery(ROWS[:1], None, clock)
+    clock.spend(1.0)
+    at = clock.at_ns
+    answer = Answer(ended_ns=at, error=AdapterError("cut off"))
+    received(query, issued=at - 50, answer=answer, ended=at)
+    samples = Samples(0, 0)
+    samples.add(query, [0], [3])
+    assert list(samples.columns()["status"]) == [FAILED]
+    assert samples.errors == ["AdapterError: cut off"]
+
+
+@pytest.mark.parametrize(("first", "ended"), [(-1, 30), (31, 30), (10, 41)])
+def test_stamps_outside_of_the_request_break_the_contract(first: int, ended: int) -> None:
+    clock = VirtualClock()
+    at = clock.at_ns
+    query = TimedQuery(ROWS[:1], None, clock)
+    clock.spend(1.0)
+    answer = Answer(ended_ns=at + ended, first_ns=at + first, tokens=7, output=Output())
+    received(query, issued=at, answer=answer, ended=at + 40)
+    samples = Samples(0, at)
+    samples.add(query, [0], [3])
+    assert samples.complaints == ["time stamps outside of the request"]
+    assert list(samples.columns()["status"]) == [FAILED]
+
+
+def test_a_receipt_after_expiry_is_not_read() -> None:
+    clock = VirtualClock()
+    query = TimedQuery(ROWS[:1], None, clock)
+    query.expire(TimeoutError("too late"))
+    received(query, issued=0, answer=Answer(ended_ns=5, output=Output()), ended=5)
+    query.read()
+    assert query.complete
+    assert query.outputs == [None]

@@ -129,3 +129,14 @@ def test_mlperf_certifies_by_early_stopping_or_its_fixed_count():
     )
     assert ending.why == "precise"
     assert len(samples.rows) >= 10_000
+
+
+def test_an_offline_window_with_answers_in_flight_has_a_rate() -> None:
+    """After a warm-up is cut, answers to earlier requests count: more answers than requests."""
+    clock = VirtualClock()
+    samples = Driver(KnownSession(clock, lambda n: 0.01), ROWS, clock, 1).closed_loop(
+        4, StopRule(1.0, 1.0, 1)
+    )
+    window = Window(samples, [0.0] * len(ROWS)).since(int(0.5e9))
+    assert window.ended_s.size > window.latency_s.size
+    assert Precision(0.5, ()).reached(window)

@@ -143,3 +143,22 @@ def test_a_failed_request_is_slower_than_any_to_the_certified_bound() -> None:
     assert metric.certified == served[1_998 - (allowed - 2)]
     # A tenth fails: the bound would be one that never came.
     assert summary(closed(service(0), fail_every=10)).metrics["latency_s.p99"].certified is None
+
+
+def test_a_query_of_several_requests_has_no_time_per_output_token_of_its_own() -> None:
+    clock = VirtualClock()
+    session = KnownSession(clock, lambda n: 0.4, max_batch=4, tokens=5)
+    samples = Driver(session, ROWS, clock, 0).multi_stream(StopRule(0.0, 99.0, 300), samples=4)
+    window = Window(samples, [0.0] * 5)
+    point = summarise(
+        window,
+        task="text_generation",
+        scenario="multi_stream",
+        slo=(SloLimit(metric="tpot", percentile=90, limit_s=0.2),),
+        energy=(),
+        queries=Window(samples.by_query(4), [0.0] * 5),
+    )
+    # Five tokens in 0.4 s, the first after 0.08 s: 0.08 s each.
+    assert point.metrics["tpot_s.p50"].value == pytest.approx(0.08)
+    assert point.slo[0].value_s == pytest.approx(0.08)
+    assert point.slo_state == "met"

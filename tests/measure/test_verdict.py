@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.measure import client_bound, widen
 from harness.measure import verdict as verdict_module
-from harness.measure import widen
 from harness.measure.disturbance import Disturbance
 from harness.measure.samples import Samples
 from harness.measure.summary import Window, summarise
@@ -167,7 +167,9 @@ def test_a_window_that_ended_before_its_profile_wants_is_told() -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    sources = [Path(module.__file__ or "").read_text() for module in (verdict_module, widen)]
+    sources = [
+        Path(module.__file__ or "").read_text() for module in (verdict_module, widen, client_bound)
+    ]
     written = {code for text in sources for code in re.findall(r'code="([a-z-]+)"', text)}
     documented = set(re.findall(r"(?m)^\| `([a-z-]+)` \|", PAGE.read_text().split("\n## ")[0]))
     assert written == documented

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from harness.errors import SpecError, StoreError, UnsupportedError
 from harness.models import build, llama
 from harness.models.build import build_model, quantised
 from harness.models.onnx_graph import Graph, count_operators
-from harness.models.weights import load_weights, save_weights
+from harness.models.weights import load_weights, save_weights, stream_weights
 from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
 
 WORKLOADS = Path(__file__).parents[2] / "workloads"
@@ -217,3 +217,19 @@ def test_two_processes_may_want_the_same_at_once(tmp_path):
     assert [process.exitcode for process in processes] == [0, 0]
     folders = [path.name for path in of(tmp_path, layers=4).folder.iterdir() if path.is_dir()]
     assert sorted(folders) == ["drawn", "onnx"]
+
+
+def test_streamed_weights_are_read_back_and_must_come_in_their_order(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"b": rng.random((3, 5), dtype=np.float32), "a": rng.random(7, dtype=np.float32)}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    path = tmp_path / "weights.safetensors"
+    stream_weights(shapes, arrays.items(), path)
+    for reader in (load_weights, load_file):
+        loaded = reader(path)
+        assert loaded.keys() == arrays.keys()
+        assert all(np.array_equal(loaded[name], array) for name, array in arrays.items())
+    with pytest.raises(ValueError, match=r"a \[7\] came in place of b"):
+        stream_weights(shapes, reversed(arrays.items()), path)
+    with pytest.raises(ValueError, match="shorter"):
+        stream_weights(shapes, list(arrays.items())[:1], path)

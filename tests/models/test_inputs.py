@@ -182,3 +182,17 @@ def test_the_hash_sees_every_part():
     ]
     hashes = {inputs_hash(variant) for variant in (requests, *variants)}
     assert len(hashes) == len(variants) + 1
+
+
+def test_sampled_prompts_draw_from_seeds_of_their_own():
+    greedy = make_workload()
+    tree = greedy.inputs.model_dump() | {"sampling": {"temperature": 0.7, "top_p": 0.9}}
+    sampled = draw_requests(make_workload(inputs=tree))
+    assert all(request.sampling is None for request in draw_requests(greedy))
+    assert {(r.sampling.temperature, r.sampling.top_p) for r in sampled} == {(0.7, 0.9)}
+    assert len({request.sampling.seed for request in sampled}) == len(sampled)
+    prompts = zip(sampled, draw_requests(greedy), strict=True)
+    assert all(np.array_equal(a.prompt, b.prompt) for a, b in prompts)
+    assert inputs_hash(sampled) != inputs_hash(draw_requests(greedy))
+    more = draw_requests(make_workload(inputs=tree | {"count": 9}))
+    assert [r.sampling for r in more[:8]] == [r.sampling for r in sampled]

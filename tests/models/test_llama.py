@@ -117,8 +117,9 @@ def test_the_onnx_graph_agrees_step_by_step_and_in_batches(case, tmp_path):
     past_names = [each.name for each in session.get_inputs() if "past_" in each.name]
     names = ["logits", *(name.replace("past_", "present_") for name in past_names)]
 
-    def run(tokens, first, past):
-        feeds = {"input_ids": tokens, "logits_from": np.array([first])}
+    def run(tokens, first, past, padding=None):
+        padding = np.zeros(len(tokens), dtype=np.int64) if padding is None else padding
+        feeds = {"input_ids": tokens, "logits_from": np.array([first]), "padding": padding}
         logits, *past = session.run(names, feeds | dict(zip(past_names, past, strict=True)))
         return logits, past
 
@@ -136,6 +137,11 @@ def test_the_onnx_graph_agrees_step_by_step_and_in_batches(case, tmp_path):
     logits, _ = run(np.stack([tokens[:7], others]), 0, empty(2))
     assert close(logits[0], truth[:7])
     assert close(logits[1], llama.reference_logits(weights, architecture, others))
+    padded = np.concatenate([np.full(3, 5), tokens[:4]])  # what stands in the padding is not seen
+    logits, past = run(np.stack([padded, others]), 3, empty(2), np.array([3, 0]))
+    assert close(logits[0], truth[:4])
+    logits, _ = run(np.stack([tokens[4:6], others[:2]]), 0, past, np.array([3, 0]))
+    assert close(logits[0], truth[4:6])
 
 
 def test_drawn_weights_follow_the_seed():

@@ -8,15 +8,14 @@ from safetensors.numpy import load_file
 from harness.errors import SpecError
 from harness.models.training.train_fraud import flatten_trees, round_down, train_trees
 from harness.models.transactions import draw_transactions
+from harness.models.trees import depth, tree_margin
 from harness.models.trees_mlp import (
     SHAPES,
     build_onnx,
     check_weights,
-    depth,
     mlp_margin,
     reference_scores,
     torch_module,
-    tree_margin,
 )
 
 FRAUD = Path(__file__).parents[2] / "workloads" / "weights" / "fraud.safetensors"

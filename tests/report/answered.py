@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from harness.mapper.decide import decide
 from harness.schema import Decision, Record, Target, Workload
-from harness.schema.record import EnergyReading, EnvironmentField, QualityCheck, Reason, Verdict
+from harness.schema.record import (
+    Ending,
+    EnergyReading,
+    EnvironmentField,
+    Point,
+    QualityCheck,
+    Reason,
+    Verdict,
+)
 from tests.factories import (
     make_brief,
     make_fraud_workload,
@@ -25,6 +33,7 @@ from tests.factories import (
 class Pinned:
     record: Record
     sha256: str
+    imports: dict[str, str] = field(default_factory=dict)
 
 
 def pin(record: Record) -> Pinned:
@@ -160,9 +169,11 @@ def records(all_workloads: list[Workload], all_targets: list[Target]) -> list[Re
                     * (100 if load == 0.84 else 1),
                     load=load,
                     **_metered(target.name, load),
+                    **_windowed(load),
                 )
                 for load in (0.3, 0.5, 0.8, 0.84)
             )
+            points = tuple(_certified(point, WIDENED if t == 1 else 0.0) for point in points)
             if target.name == "acme-cpu-16-int8":
                 points = tuple(
                     p.model_copy(
@@ -191,6 +202,11 @@ def records(all_workloads: list[Workload], all_targets: list[Target]) -> list[Re
                             value=0.41,
                             limit=0.25,
                         ),
+                        Reason(
+                            code="widened",
+                            text="the intervals are widened by 12 % for it (foreign-load)",
+                            value=WIDENED,
+                        ),
                     ),
                 )
             if target.name == "acme-cpu-16-int8" and workload.name == "speech":
@@ -211,8 +227,17 @@ def records(all_workloads: list[Workload], all_targets: list[Target]) -> list[Re
                     "memory_gb": EnvironmentField(value=64.0),
                     "cpu_governor": EnvironmentField(value=None, unavailable="no cpufreq driver"),
                     "load_average_1_min": EnvironmentField(value=0.1 * t + 0.01 * w),
+                    "calibration": EnvironmentField(value="current")
+                    if t != 3
+                    else EnvironmentField(value=None, unavailable="this machine has none"),
                 },
+                "capacity": make_metric(
+                    rate * speed * 0.83, unit="requests/s", better="higher", width=0.04
+                ),
             }
+            if t == 2:
+                ran = {"runtime": "fake", "version": "1.0", "precision": "fp32"}
+                changes["session"] = {**ran, "left_running": ["4711 helper --serve"]}
             if quality:
                 changes["quality"] = quality
             made.append(
@@ -239,6 +264,35 @@ def records(all_workloads: list[Workload], all_targets: list[Target]) -> list[Re
                 )
             )
     return made
+
+
+WIDENED = 0.12
+"""How far the intervals of the noisy records were widened."""
+
+
+def _windowed(load: float) -> dict[str, Any]:
+    """Return why the window of a point ended, and what was cut from its start."""
+    ending = Ending(why="precise")
+    if load == 0.8:
+        supports = "p99 of latency: known to within 9 %, not 5 %"
+        ending = Ending(why="time_box", supports=supports)
+    return {"ending": ending, "warm_up_requests": 12 if load == 0.3 else 0}
+
+
+def _certified(point: Point, widened: float) -> Point:
+    """Return `point` with bounds as of MLPerf on its percentiles, and widened by `widened`."""
+    metrics = {
+        name: metric.model_copy(
+            update={
+                "certified": metric.value * 1.08
+                if metric.value and name.startswith("latency_s.")
+                else None,
+                "widened": widened if metric.value else 0.0,
+            }
+        )
+        for name, metric in point.metrics.items()
+    }
+    return point.model_copy(update={"metrics": metrics})
 
 
 BOUNDARIES = {

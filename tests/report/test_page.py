@@ -14,6 +14,7 @@ from harness.mapper import decide
 from harness.report import render
 from harness.schema import Decision, Record
 from harness.schema.decision import Interval
+from harness.schema.record import Verdict
 from tests.factories import make_brief
 from tests.report.answered import answered, targets, workloads
 from tests.report.markup import read
@@ -137,11 +138,15 @@ def test_every_table_has_a_caption_scopes_and_a_region_to_scroll_in(tree):
         assert (region["role"], region["tabindex"]) == ("region", "0")
         assert region["aria-label"] == table.all("caption")[0].text
         width = len(table.all("thead")[0].all("th"))
-        spanning = 0
-        for row in table.all("tbody")[0].all("tr"):
-            cells = row.all("th", "td")
-            assert sum(int(c.attributes.get("colspan", 1)) for c in cells) + spanning == width
-            spanning = spanning or sum("rowspan" in c.attributes for c in cells)
+        for body in table.all("tbody"):
+            spanning = []
+            for row in body.all("tr"):
+                spanning = [rows - 1 for rows in spanning if rows > 1]
+                cells = row.all("th", "td")
+                columns = sum(int(c.attributes.get("colspan", 1)) for c in cells)
+                assert columns + len(spanning) == width
+                spanning += [int(c.attributes.get("rowspan", 1)) for c in cells]
+            assert all(rows == 1 for rows in spanning)
 
 
 def test_no_state_is_told_by_colour_alone(tree):
@@ -160,17 +165,18 @@ def test_the_first_screen_holds_what_is_signed(tree, answer):
     assert chat.all("h3")[0].text == "Acme CPU, 16 cores"
     assert decision.workloads[0].reason in chat.text
     assert facts(chat) == {
-        "Cost": "$37.41 per million output tokens $1.48 (1.41–1.56) at full use",
-        "A year": "$3,592 1 replica, 3.96 % used",
+        "Cost": "$37.41 per million output tokens $1.43 (1.37–1.49) at full use",
+        "A year": "$3,592 1 replica, 3.82 % used",
         "SLO": "✓ met Time to first token p90: 175 ms (at most 184 ms); limit 200 ms "
-        "Time per output token p90: 32.8 ms (at most 34.5 ms); limit 50.0 ms",
+        "Time per output token p90: 32.8 ms (at most 34.5 ms); limit 50.0 ms "
+        "Estimated capacity 9.96 requests/s (9.56–10.4); proven 9.60 requests/s",
         "Energy": "not measured: no powercap tree on this machine. To enable it: run on bare metal "
         "kWh and kgCO2e a year: not known",
         "Evidence": "measured",
         "Validity": "✓ valid",
-        "Runner-up": "Acme CPU, 16 cores, int8, $39.24 per million output tokens, SLO met",
+        "Runner-up": "Acme CPU, 16 cores, int8, $39.24 per million output tokens, SLO met, noisy",
     }
-    assert "$17,958 a year for all 3 workloads" in tree.all("header")[0].text
+    assert "$18,484 a year for all 3 workloads" in tree.all("header")[0].text
 
 
 def test_what_is_uncertain_is_said_on_the_first_screen(answer):
@@ -263,7 +269,7 @@ def test_a_percentile_without_a_figure_gives_its_reason(tree):
     place = rows[0].index("p99")
     by_target = {row[0]: row[place] for row in rows[1:]}
     assert by_target["Acme CPU, 16 cores, int8"] == "not supported by n"
-    assert by_target["Acme CPU, 16 cores"] == "1.80 s (1.71–1.89)"
+    assert by_target["Acme CPU, 16 cores"] == "1.80 s (1.71–1.89) certified 1.94 s"
     assert "p99 of Acme CPU, 16 cores, int8: the table says why" in speech.text
 
 
@@ -273,6 +279,73 @@ def test_no_number_is_missing_without_a_word(tree):
     spoken = tree.all("body")[0].text.replace("None of", "")
     words = set(re.findall(r"[A-Za-z]+", spoken))
     assert words.isdisjoint({"nan", "NaN", "None", "inf", "Undefined"})
+
+
+def test_a_window_says_why_it_ended_what_was_cut_and_what_it_supports(tree):
+    fraud = section(tree, "workload-3")
+    rows = tables(fraud)["Every operating point, Card fraud"]
+    assert rows[0][-1] == "Window"
+    first = next(row for row in rows if row[0].startswith("Acme CPU, 16 cores "))
+    assert first[0].endswith("Estimated capacity 747 requests/s (717–777); proven 720 requests/s")
+    assert (first[1], first[-1]) == ("random arrivals ✓ valid", "10.0 s, precise")
+    assert first[-3] == "2,700 + 12 warm-up"
+    assert "10.0 s, time box" in {row[-1] for row in rows}
+    notes = [e.text for e in fraud.all("li")]
+    told = "Acme CPU, 16 cores: p99 of latency: known to within 9 %, not 5 %"
+    assert told in notes
+
+
+def test_a_widened_interval_is_marked_with_how_much(tree):
+    found = tables(section(tree, "workload-3"))
+    caption = "Latency, Card fraud: at the load that stands for the target"
+    heads, *rows = found[caption]
+    noisy = next(row for row in rows if row[0] == "Acme CPU, 16 cores, int8")
+    assert "↔ 12 % certified" in noisy[heads.index("p99")]
+    other = next(row for row in rows if row[0] == "Acme CPU, 16 cores")
+    assert "↔" not in "".join(other)
+    rows = found["Every operating point, Card fraud"]
+    marked = [row for row in rows if "≈ noisy ↔ 12 %" in row[1]]
+    assert [row[0].partition(" ●")[0] for row in marked] == ["Acme CPU, 16 cores, int8"]
+    assert "↔ 12 %" in section(tree, "glossary").text
+
+
+def test_a_clear_choice_that_is_not_robust_is_no_clear_choice(answer):
+    decision, records = answer
+    first = decision.workloads[0]
+    weak = {"robust": False, "p_best": 0.6, "regret_share": 0.08}
+    doubtful = first.model_copy(update={"confidence": first.confidence.model_copy(update=weak)})
+    changed = decision.model_copy(update={"workloads": (doubtful, *decision.workloads[1:])})
+
+    told = card(read(render(changed, records)), "Customer chat").text
+
+    assert "The best choice, but it is not robust (P(best) 60 %, regret 8 %)" in told
+    assert "Clear choice" not in told
+
+
+def test_how_sure_the_choice_is_and_what_would_change_it_stand_in_its_section(tree, answer):
+    decided = answer[0].workloads[0]
+    chat = section(tree, "workload-1")
+    caption = "The options over 2,000 draws of what the inputs may be, Customer chat"
+    heads, *rows = tables(chat)[caption]
+    assert heads[1] == "No other is cheaper"
+    assert [row[0] for row in rows] == [odds.target for odds in decided.confidence.odds]
+    assert rows[0][1] == "100 %"
+    listed = {element.text.lower() for element in chat.all("li")}
+    assert decided.flips
+    assert {flip.text.lower() for flip in decided.flips} <= listed
+    assert decided.break_even.text in chat.text
+
+
+def test_the_standing_of_the_calibration_is_counted(tree):
+    assert "calibration was current for 9 of 24 records, and missing for 15." in " ".join(
+        section(tree, "method").text.split()
+    )
+
+
+def test_processes_left_running_stand_beside_their_record(tree):
+    rows = tables(section(tree, "method"))["Every record that the decision was made from"]
+    marked = [row[1] for row in rows if "left running, ended by the harness: 4711" in row[4]]
+    assert marked == [f"{w}@owned-gpu/server" for w in ("chat", "speech", "fraud")]
 
 
 def test_cells_without_figures_are_shown_with_kind_and_message(tree):
@@ -303,6 +376,25 @@ def test_an_invalid_measurement_is_listed_but_not_drawn(answer):
     assert fraud.text.count("Far cloud, small instance: the measurement is invalid") == 2
     rows = tables(fraud)["Latency, Card fraud: at the load that stands for the target"]
     assert next(r for r in rows if r[0].startswith("Far cloud"))[-2] == "✕ invalid"
+
+
+def test_points_that_are_all_invalid_are_said_to_be_so(answer):
+    decision, records = answer
+    invalid = [r.model_copy(update={"verdict": Verdict(state="invalid")}) for r in records]
+    fraud = section(read(render(decision, invalid)), "workload-3")
+    assert "Acme CPU, 16 cores: the measurement is invalid" in [e.text for e in fraud.all("li")]
+    assert "No target has operating points" not in fraud.text
+
+
+def test_a_long_reason_is_cut_in_the_matrix_and_whole_below(answer):
+    decision, records = answer
+    raw = decision.model_dump(mode="json")
+    outcome = next(o for o in raw["workloads"][0]["outcomes"] if o["target"] == "far-cloud")
+    outcome["rejections"][0]["text"] = "one thing after another; " * 20 + "the end"
+    tree = read(render(Decision.model_validate_json(json.dumps(raw)), records))
+    assert "the end" not in section(tree, "feasibility").text
+    assert "…" in section(tree, "feasibility").text
+    assert "the end" in section(tree, "not-chosen").text
 
 
 def test_prices_and_assumptions_carry_source_and_date(tree, answer):
@@ -372,7 +464,6 @@ def test_the_bytes_do_not_depend_on_hash_seed_zone_locale_or_folder(page, answer
     decision, records = answer
     (tmp_path / "decision.json").write_text(decision.model_dump_json())
     (tmp_path / "records.json").write_text(json.dumps([r.model_dump(mode="json") for r in records]))
-    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nsvg.fonttype: path\n")
     code = (
         "import json, sys, pathlib\n"
         "from harness.report import render\n"
@@ -395,12 +486,12 @@ def test_the_bytes_do_not_depend_on_hash_seed_zone_locale_or_folder(page, answer
     assert hashlib.sha256(made.stdout).hexdigest() == hashlib.sha256(page.encode()).hexdigest()
 
 
-def test_twelve_targets_and_three_workloads_stay_below_500_kb():
+def test_twelve_targets_and_three_workloads_stay_below_420_kb():
     decision, records = answered(12)
     page = render(decision, records)
     read(page)
     assert len(decision.workloads[0].outcomes) == 12
-    assert len(page.encode()) <= 500_000
+    assert len(page.encode()) <= 420_000
 
 
 HOSTILE = (
@@ -421,6 +512,7 @@ VENDOR_FIELDS = {
     "message", "hint", "gate", "sale_unit", "basis", "energy_reason", "verdict_reasons",
     "warnings", "energy_remedy", "covers", "unavailable", "cost_unit", "throughput_unit", "session",
     "options", "assumptions", "label", "unit", "price_source", "environment",
+    "supports",
 }  # fmt: skip
 
 
@@ -460,7 +552,10 @@ def hostile_answer():
             "cpu<b>": {"value": "<script>alert(2)</script>", "unavailable": None},
             "long": {"value": "B" * 10_000, "unavailable": None},
         }
-        dirty["session"] = {"<i>": {"x": ["<script>alert(3)</script>", float(1)]}}
+        dirty["session"] = {
+            "<i>": {"x": ["<script>alert(3)</script>", float(1)]},
+            "left_running": ["<script>alert(4)</script>"],
+        }
         for each, clean in ((dirty["workload"], record.workload), (dirty["target"], record.target)):
             kept = clean.model_dump(mode="json")
             for name in ("model", "inputs", "scenarios", "slo", "quality", "demand"):
@@ -514,4 +609,5 @@ def test_hostile_text_stays_text():
     assert "B" * 1000 in text
     assert "B" * 2000 not in text
     assert "<script>alert(2)</script>" in text
+    assert "ended by the harness: <script>alert(4)</script>" in text
     assert "漢字 🧨" in text

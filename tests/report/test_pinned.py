@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,6 +13,7 @@ from tests.report.answered import answered, pin
 class Stored:
     record: Record
     sha256: str
+    imports: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +47,18 @@ def test_a_changed_record_is_refused_with_both_digests(answer):
     with pytest.raises(StoreError, match=f"{found[2].record.id}.*{'0' * 64}") as caught:
         pinned_records(decision, found)
     assert "harness map branch-bank" in caught.value.hint
+
+
+def test_a_record_with_another_wall_log_than_then_is_refused(answer):
+    decision, records = answer
+    found = stored(records)
+    number = found.index(next(f for f in found if f.record.id == decision.records[2].id))
+    found[number] = replace(found[number], imports={ulid(5): "a" * 64})
+    with pytest.raises(StoreError, match=f"import {ulid(5)} .*a{{12}}.* now, none then"):
+        pinned_records(decision, found)
+    then = decision.records[2].model_copy(update={"imports": {ulid(5): "a" * 64}})
+    pins = (*decision.records[:2], then, *decision.records[3:])
+    again = decision.model_copy(update={"records": pins})
+    assert len(pinned_records(again, found)) == len(decision.records)
+    with pytest.raises(StoreError, match="none now, import"):
+        pinned_records(again, stored(records))

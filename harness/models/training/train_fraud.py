@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from harness.models.quality import pr_auc
 from harness.models.transactions import draw_transactions
-from harness.models.trees_mlp import check_weights, mlp_margin, reference_scores, tree_margin
+from harness.models.trees import tree_margin
+from harness.models.trees_mlp import check_weights, mlp_margin, reference_scores
 
 if TYPE_CHECKING:
     import lightgbm

@@ -1,0 +1,121 @@
+"""The models that a workload may declare: built from configuration, or a user's own files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.schema.base import Positive, Spec, Task, Text
+
+Count = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class LlamaModel(Spec):
+    """A Llama-architecture decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+
+    Without `weights` the parameters are drawn from `seed`: right for speed, blind for quality.
+    """
+
+    family: Literal["llama"]
+    vocabulary: Count
+    hidden: Count
+    layers: Count
+    heads: Count
+    kv_heads: Count
+    intermediate: Count
+    context: Count = 2048
+    rope_theta: Positive = 10000.0
+    norm_epsilon: Positive = 1e-5
+    tied_embeddings: bool = True
+    seed: Seed = 0
+    weights: Text | None = None
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError("'hidden' must be a multiple of 'heads'")
+        if self.heads % self.kv_heads:
+            raise ValueError("'heads' must be a multiple of 'kv_heads'")
+        if (self.hidden // self.heads) % 2:
+            raise ValueError("'hidden' / 'heads' must be even (rotary positions)")
+        return self
+
+
+class WhisperModel(Spec):
+    """A Whisper-architecture encoder-decoder over log-mel frames (100 frames a second)."""
+
+    family: Literal["whisper"]
+    mel_bands: Count = 80
+    frames: Count = 3000
+    vocabulary: Count
+    hidden: Count
+    encoder_layers: Count
+    decoder_layers: Count
+    heads: Count
+    text_context: Count = 448
+    seed: Seed = 0
+    weights: Text | None = None
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError("'hidden' must be a multiple of 'heads'")
+        if self.frames % 2:
+            raise ValueError("'frames' must be even (the second convolution has stride 2)")
+        return self
+
+
+class TreesMlpModel(Spec):
+    """Gradient-boosted trees and a multi-layer perceptron; the score is the mean of the two.
+
+    Both are trained, small and in the repository: `weights` names the file.
+    """
+
+    family: Literal["trees_mlp"]
+    weights: Text
+
+
+class TreeFileModel(Spec):
+    """Your own trees for two classes: LightGBM's text model, or XGBoost's JSON model.
+
+    `file` is relative to the workloads folder. The score is the probability of the second class.
+    """
+
+    family: Literal["lightgbm", "xgboost"]
+    file: Text
+
+
+class OnnxFileModel(Spec):
+    """Your own ONNX file, from one matrix of rows to one score in [0, 1] per row.
+
+    Of an output with a column for each class, `column` (from 0) is the score. `input` and `output`
+    may be left out where the file has one of them. `data` names the files that hold weights beside
+    the graph ("external data"); any other is refused. Files are relative to the workloads folder.
+    """
+
+    family: Literal["onnx"]
+    file: Text
+    data: tuple[Text, ...] = ()
+    input: Text | None = None
+    output: Text | None = None
+    column: Annotated[int, Field(ge=0)] | None = None
+
+
+Model = Annotated[
+    LlamaModel | WhisperModel | TreesMlpModel | TreeFileModel | OnnxFileModel,
+    Field(discriminator="family"),
+]
+
+FAMILIES: dict[Task, dict[str, tuple[str, ...]]] = {
+    "text_generation": {"llama": ("prompts",)},
+    "speech_to_text": {"whisper": ("audio",)},
+    "tabular_classification": {
+        "trees_mlp": ("transactions", "rows"),
+        "lightgbm": ("rows",),
+        "xgboost": ("rows",),
+        "onnx": ("rows",),
+    },
+}
+"""By task: the families of models, and the kinds of inputs that each takes."""
