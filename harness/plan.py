@@ -131,10 +131,8 @@ def missing(target: Target, machine: Mapping[str, Detected]) -> str | None:
         return str(error) if error.hint is None else f"{error} ({error.hint})"
     for package in getattr(adapter, "packages", ()):
         if importlib.util.find_spec(package) is None:
-            return (
-                f"the package '{package}' is not installed "
-                f"(pip install 'accelerator-harness[{package}]')"
-            )
+            remedy = getattr(adapter, "install", f"install what holds the module {package}")
+            return f"the package '{package}' is not installed ({remedy})"
     if target.server is not None and (lacking := missing_key(target.server.api_key)):
         return lacking
     if target.runtime.device == "cuda":

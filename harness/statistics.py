@@ -101,8 +101,15 @@ def percentile_sample_size(values: Samples, ordered: Samples, q: float) -> float
     """
     n = values.size
     at = min(int(n * q), n - 1)
-    levels = {at, min(at, max(n - 1 - LEAST_BEYOND, n // 2))}
-    return min(sure_sample_size(values > ordered[level]) for level in levels)
+    return min(sure_sample_size(values > ordered[level]) for level in {at, _thick(at, n)})
+
+
+def _thick(at: int, n: int) -> int:
+    """Return the position, `at` or below it, with `LEAST_BEYOND` of `n` ordered values above.
+
+    The median's where `n` is so small that it would lie below that.
+    """
+    return min(at, max(n - 1 - LEAST_BEYOND, n // 2))
 
 
 def sure_sample_size(above: NDArray[np.bool_]) -> float:
@@ -318,7 +325,10 @@ def check_slo(
     missed if the percentile itself is above, unproven between the two or when the sample supports
     no upper bound. The effective sample size is that of the indicator "above the limit", the event
     that the promise is about: with m independent requests worth, the bound is within the limit just
-    when the binomial upper bound on the share of misses is within 1 - percentile / 100.
+    when the binomial upper bound on the share of misses is within 1 - percentile / 100. Few misses,
+    or none, cannot show that they come in clusters: then the level that `LEAST_BEYOND` values lie
+    above counts as well, as in `percentile_sample_size`; not where all values are within half the
+    limit, since a sample whose greatest is less than half the true percentile hardly comes about.
     """
     q = limit.percentile / 100
     # A failed request is slower than any limit.
@@ -328,8 +338,11 @@ def check_slo(
         return SloCheck(limit=limit, value_s=None, high_s=None, state="unproven")
     ordered = np.sort(all_values)
     value = float(ordered[min(int(n * q), n - 1)])
-    n_eff = effective_sample_size((all_values > limit.limit_s).astype(np.float64))
-    size = max(1, math.floor(n_eff))
+    within = int(np.searchsorted(ordered, limit.limit_s, side="right"))
+    size = sure_sample_size(all_values > limit.limit_s)
+    if n - within < LEAST_BEYOND and 2 * float(ordered[-1]) > limit.limit_s:
+        size = min(size, sure_sample_size(all_values > ordered[_thick(n - 1, n)]))
+    size = max(1, math.floor(size))
     _, upper = interval_ranks(size, q, confidence)
     high = math.inf if upper is None else float(ordered[min(math.ceil(upper / size * n), n) - 1])
     high = max(high, value)

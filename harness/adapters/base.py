@@ -80,8 +80,8 @@ class Session(Protocol):
 class Adapter(Protocol):
     """Opens models on a runtime. Made without arguments, cheaply; imports its runtime late.
 
-    A class attribute `packages` may name the modules that it will import: then `harness plan` can
-    say that one is missing, without importing it.
+    A class attribute `packages` may name the modules that it will import, and `install` the command
+    that installs them: then `harness plan` can say that one is missing, without importing it.
     """
 
     api_version: ClassVar[int]

@@ -26,6 +26,7 @@ class GenaiAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime_genai",)
+    install: ClassVar[str] = "pip install 'accelerator-harness[genai]'"
     families: ClassVar[tuple[str, ...]] = ("llama",)
 
     def open(self, target: Target, model: Model) -> Session:
@@ -40,7 +41,7 @@ class GenaiAdapter:
         except ImportError as error:
             raise PrerequisiteError(
                 "the onnxruntime-genai adapter needs onnxruntime-genai",
-                hint="pip install onnxruntime-genai",
+                hint=self.install,
             ) from error
         runtime, architecture = target.runtime, model.architecture
         if not isinstance(architecture, LlamaModel):

@@ -26,6 +26,7 @@ class LlamaCppAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("llama_cpp", "gguf")
+    install: ClassVar[str] = "pip install 'accelerator-harness[llama-cpp]'"
     families: ClassVar[tuple[str, ...]] = ("llama",)
 
     def open(self, target: Target, model: Model) -> Session:
@@ -41,7 +42,7 @@ class LlamaCppAdapter:
         except ImportError as error:
             raise PrerequisiteError(
                 f"the llama-cpp adapter needs llama-cpp-python and gguf: {error}",
-                hint="pip install llama-cpp-python gguf (it compiles llama.cpp, for minutes)",
+                hint=f"{self.install} (it compiles llama.cpp, for minutes)",
             ) from error
         runtime, architecture = target.runtime, model.architecture
         if not isinstance(architecture, LlamaModel):

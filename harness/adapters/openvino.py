@@ -31,6 +31,7 @@ class OpenVinoAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    install: ClassVar[str] = "pip install 'accelerator-harness[openvino]'"
     lacks: ClassVar[tuple[str, ...]] = ("ai.onnx.ml",)
 
     def open(self, target: Target, model: Model) -> Session:
@@ -45,7 +46,7 @@ class OpenVinoAdapter:
         except ImportError as error:
             raise PrerequisiteError(
                 "the openvino adapter needs OpenVINO",
-                hint="pip install 'accelerator-harness[openvino]'",
+                hint=self.install,
             ) from error
         core = openvino.Core()
         settings = _settings(core, target, options)

@@ -34,6 +34,7 @@ class TorchAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("torch",)
+    install: ClassVar[str] = "pip install 'accelerator-harness[torch]'"
     families: ClassVar[tuple[str, ...]] = ("llama", "whisper", "trees_mlp", "lightgbm", "xgboost")
 
     def open(self, target: Target, model: Model) -> Session:
@@ -48,7 +49,7 @@ class TorchAdapter:
         except ImportError as error:
             raise PrerequisiteError(
                 "the torch adapter needs PyTorch",
-                hint="pip install 'accelerator-harness[torch]'",
+                hint=self.install,
             ) from error
         runtime, architecture = target.runtime, model.architecture
         if runtime.precision not in TYPES:

@@ -28,6 +28,7 @@ class LightGbmAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("lightgbm",)
+    install: ClassVar[str] = "pip install 'accelerator-harness[lightgbm]'"
     families: ClassVar[tuple[str, ...]] = FAMILIES
 
     def open(self, target: Target, model: Model) -> Session:
@@ -42,7 +43,7 @@ class LightGbmAdapter:
         except (ImportError, OSError) as error:
             raise PrerequisiteError(
                 f"the lightgbm adapter needs LightGBM: {error}",
-                hint="pip install 'accelerator-harness[lightgbm]'",
+                hint=self.install,
             ) from error
         own = model.file if model.architecture.family == "lightgbm" else None
         try:
@@ -69,6 +70,7 @@ class XgBoostAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("xgboost",)
+    install: ClassVar[str] = "pip install 'accelerator-harness[xgboost]'"
     families: ClassVar[tuple[str, ...]] = FAMILIES
 
     def open(self, target: Target, model: Model) -> Session:
@@ -83,7 +85,7 @@ class XgBoostAdapter:
         except (ImportError, OSError) as error:
             raise PrerequisiteError(
                 f"the xgboost adapter needs XGBoost: {error}",
-                hint="pip install 'accelerator-harness[xgboost]'",
+                hint=self.install,
             ) from error
         own = model.file if model.architecture.family == "xgboost" else None
         booster = xgboost.Booster({"nthread": options.threads})

@@ -27,7 +27,15 @@ from harness.units import gigabytes, number, seconds
 State = Literal["ok", "note", "missing", "warning", "broken"]
 
 REQUIRED = ("numpy", "onnx", "onnxruntime", "pyarrow", "pydantic", "matplotlib")
-OPTIONAL = {"torch": "torch", "openvino": "openvino", "lightgbm": "train"}
+OPTIONAL = {
+    "torch": "torch",
+    "openvino": "openvino",
+    "lightgbm": "lightgbm",
+    "xgboost-cpu": "xgboost",
+    "onnxruntime-genai": "genai",
+    "llama-cpp-python": "llama-cpp",
+    "httptools": "http",
+}
 """Packages that an extra of this distribution brings, by package."""
 
 LEAST_FREE_BYTES = 2e9

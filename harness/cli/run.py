@@ -123,8 +123,9 @@ class Lines:
         """Show how the cell ended."""
         record = stored.record
         if record.failure is not None:
-            word = "unsupported" if record.status == "unsupported" else "FAILED"
-            text = f"{word}: {record.failure.kind}: {record.failure.message.splitlines()[0]}"
+            kind = record.failure.kind
+            word = kind if record.status == kind else f"FAILED: {kind}"
+            text = f"{word}: {record.failure.message.splitlines()[0]}"
         else:
             gate = "" if record.quality_passed else ", quality gate missed"
             text = f"{record.verdict.state}{gate}: {self._note}"

@@ -54,7 +54,7 @@ class Profile:
 
 
 PROFILES: dict[str, Profile] = {
-    "quick": Profile("quick", 0.5, 2, 3.0, 5.0, 25.0, 1.5, 7, 0.07, 25.0, 0.10),
+    "quick": Profile("quick", 0.5, 2, 3.0, 5.0, 25.0, 1.5, 5, 0.1, 30.0, 0.10),
     "standard": Profile("standard", 3.0, 10, 20.0, 60.0, 120.0, 4.0, 8, 0.05, 600.0, 0.05),
     "rigorous": Profile("rigorous", 10.0, 30, 60.0, 300.0, 600.0, 8.0, 12, 0.02, 3600.0, 0.02),
     "mlperf": Profile(

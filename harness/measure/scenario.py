@@ -19,7 +19,7 @@ from harness.measure.energy import Energy
 from harness.measure.job import Job
 from harness.measure.profile import PROFILES
 from harness.measure.samples import Samples
-from harness.measure.search import CapacitySearch
+from harness.measure.search import SHRINK, CapacitySearch
 from harness.measure.stages import Drive, Precision, run_stages, values_of
 from harness.measure.summary import Window, summarise, warm_up_end_ns
 from harness.models.trace import read_trace, trace_requests
@@ -175,25 +175,41 @@ class ScenarioRunner:
         def left_s() -> float:
             return profile.search_s - (self._clock.now_ns() - began_ns) / 1e9
 
+        proven = False
+
         def next_load() -> float | None:
             if scenario.load:
                 return next(declared, None)
-            return None if number and left_s() <= 0 else search.next_load()
+            found = search.next_load() if not number or left_s() > 0 else None
+            if found is None and not proven and search.lowest is not None:
+                return self._provable(search.lowest * SHRINK, rate, attempts)
+            return found
 
+        attempts: list[float] = []
         while (load := next_load()) is not None:
             one = self._point(
                 self._drive_at(driver, scenario, rate * load, number),
                 stop,
                 self._inputs,
-                most_s=profile.server_most_s
-                if scenario.load
-                else left_s() / (2 if search.bracketed else 4),
+                most_s=profile.server_most_s if scenario.load or attempts else left_s() / 2,
                 load=load,
                 rate=rate * load,
             )
-            search.record(load, one.point.slo_state)
+            search.record(load, _kept(one.point))
+            proven = proven or one.point.slo_state == "met"
             number += 1
             yield one
+
+    def _provable(self, load: float, rate: float, attempts: list[float]) -> float | None:
+        """Return `load`, once, if a window at it can hold enough requests to prove the SLO.
+
+        Where the search proved no point, one far below the limit may: its requests hardly queue.
+        """
+        expected = rate * load * self._profile.server_most_s
+        if attempts or expected < self._wanted():
+            return None
+        attempts.append(load)
+        return load
 
     def _tallies(self, window: Window) -> list[Tally]:
         """Return how each limit of the SLO did in `window`."""
@@ -344,6 +360,11 @@ def find_headline(points: Sequence[Point]) -> int | None:
         if indices:
             return indices[-1]
     return None
+
+
+def _kept(point: Point) -> bool:
+    """Return whether every percentile of the SLO is itself within its limit, proven or not."""
+    return all(c.value_s is not None and c.value_s <= c.limit.limit_s for c in point.slo)
 
 
 def _spikes(scenario: Burst) -> Spikes | None:

@@ -1,7 +1,9 @@
 """Finds the highest rate within the SLO: which rate to measure next, given what was measured.
 
 Stepwise from half the back-to-back rate, up or down until the answer changes, then bisection
-between the highest rate that met the SLO and the lowest that did not. Pure; the cell measures.
+between the highest rate that kept the SLO and the lowest that did not. The way goes by the
+percentiles themselves; what is proven is judged afterwards, by their bounds, and the capacity by
+all points together. Pure; the cell measures.
 """
 
 from __future__ import annotations
@@ -20,61 +22,48 @@ LEAST = 0.01
 class CapacitySearch:
     """The search over load, the rate as a share of the back-to-back rate.
 
-    It ends when the highest load that met the SLO and the lowest above it that did not are within
-    `resolution` of each other (relative), after `most_points` points, or below a load of 0.01. Only
-    a state of "met" counts as within the SLO: it is proven by the upper confidence bound.
+    It ends when the highest load that kept the SLO and the lowest that did not are within
+    `resolution` of each other (relative), after `most_points` points, or below a load of 0.01.
     """
 
     resolution: float
     most_points: int
-    _states: dict[float, str] = field(default_factory=dict)
+    _kept: dict[float, bool] = field(default_factory=dict)
 
-    def record(self, load: float, state: str) -> None:
-        """Take in that the point at `load` came out as `state` (met, unproven or missed)."""
-        self._states[load] = state
-
-    @property
-    def met(self) -> float | None:
-        """The highest load that met the SLO, below every load that missed it; None without one."""
-        above = min(
-            (load for load, state in self._states.items() if state == "missed"), default=None
-        )
-        below = [
-            load
-            for load, state in self._states.items()
-            if state == "met" and (above is None or load < above)
-        ]
-        return max(below, default=None)
+    def record(self, load: float, kept: bool) -> None:
+        """Take in whether the point at `load` kept the SLO."""
+        self._kept[load] = kept
 
     @property
-    def not_met(self) -> float | None:
-        """The lowest load above `met` that did not meet the SLO; None if there is none."""
-        met = self.met
-        loads = [
-            load
-            for load, state in self._states.items()
-            if state != "met" and (met is None or load > met)
-        ]
-        return min(loads, default=None)
+    def kept(self) -> float | None:
+        """The highest load that kept the SLO, below every load that did not; None without one."""
+        broken = self.broken
+        below = [load for load, kept in self._kept.items() if kept]
+        return max((load for load in below if broken is None or load < broken), default=None)
 
     @property
-    def bracketed(self) -> bool:
-        """Whether the SLO was met at one load and not at a higher one."""
-        return self.met is not None and self.not_met is not None
+    def broken(self) -> float | None:
+        """The lowest load that did not keep the SLO; None if every point did."""
+        return min((load for load, kept in self._kept.items() if not kept), default=None)
+
+    @property
+    def lowest(self) -> float | None:
+        """The lowest load measured; None before the first."""
+        return min(self._kept, default=None)
 
     def next_load(self) -> float | None:
         """Return the load to measure next; None when the search is over."""
-        if len(self._states) >= self.most_points:
+        if len(self._kept) >= self.most_points:
             return None
-        met, not_met = self.met, self.not_met
-        if met is None and not_met is None:
+        kept, broken = self.kept, self.broken
+        if kept is None and broken is None:
             return FIRST
-        if met is None:
-            assert not_met is not None
-            lower = not_met * SHRINK
+        if kept is None:
+            assert broken is not None
+            lower = broken * SHRINK
             return lower if lower >= LEAST else None
-        if not_met is None:
-            return next((step for step in STEPS_UP if step > met), met * GROWTH)
-        if not_met / met <= 1 + self.resolution:
+        if broken is None:
+            return next((step for step in STEPS_UP if step > kept), kept * GROWTH)
+        if broken / kept <= 1 + self.resolution:
             return None
-        return math.sqrt(met * not_met)
+        return math.sqrt(kept * broken)

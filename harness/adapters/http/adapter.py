@@ -46,6 +46,8 @@ class HttpAdapter:
     """Measures what a server serves. The server's model is its own: only the task must fit."""
 
     api_version: ClassVar[int] = API_VERSION
+    packages: ClassVar[tuple[str, ...]] = ("httptools",)
+    install: ClassVar[str] = "pip install 'accelerator-harness[http]'"
 
     def open(self, target: Target, model: Model) -> Session:
         """Connect and ask the server whether it is ready and has the model.
