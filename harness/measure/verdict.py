@@ -74,7 +74,28 @@ def judge(
         )
     _judge_machine(disturbed, invalid, noisy)
     state = "invalid" if invalid else "noisy" if noisy else "valid"
-    return Verdict(state=state, reasons=tuple(invalid + noisy))  # type: ignore[arg-type]
+    return Verdict(state=state, reasons=(*_worst(invalid), *_worst(noisy)))  # type: ignore[arg-type]
+
+
+def _worst(reasons: Sequence[Reason]) -> list[Reason]:
+    """Return one reason of each code, the one farthest from its limit, which tells how many."""
+    by_code: dict[str, list[Reason]] = {}
+    for reason in reasons:
+        by_code.setdefault(reason.code, []).append(reason)
+    kept = []
+    for same in by_code.values():
+        worst = max(same, key=_beyond)
+        others = len(same) - 1
+        text = f"{worst.text}, and at {others} other load{'s' if others > 1 else ''}"
+        kept.append(worst.model_copy(update={"text": text}) if others else worst)
+    return kept
+
+
+def _beyond(reason: Reason) -> float:
+    """Return how far a reason's value is from its limit, relative to it; 0 without either."""
+    if reason.value is None or not reason.limit:
+        return abs(reason.value or 0.0)
+    return abs(reason.value - reason.limit) / reason.limit
 
 
 def judge_roofline(verdict: Verdict, drawn: Roofline) -> Verdict:

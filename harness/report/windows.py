@@ -59,7 +59,8 @@ def capacity(record: Record) -> str:
     doubt = widened(found)
     text = f"estimated capacity {text}{f' {doubt}' if doubt else ''}; {proven}"
     point = record.headline_point
-    if point is None or point.slo_state != "met" or (point.requested_rate or 0) <= found.value:
+    most = found.value if found.high is None else found.high
+    if point is None or point.slo_state != "met" or (point.requested_rate or 0) <= most:
         return text
     return f"{text}; the two disagree: the loads do not lie on one curve"
 

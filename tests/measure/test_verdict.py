@@ -9,7 +9,8 @@ from harness.measure import verdict as verdict_module
 from harness.measure.disturbance import Disturbance
 from harness.measure.samples import Samples
 from harness.measure.summary import Window, summarise
-from harness.measure.verdict import judge
+from harness.measure.verdict import _worst, judge
+from harness.schema.record import Reason
 from harness.schema.workload import SloLimit
 
 SLO = (SloLimit(metric="latency", percentile=90, limit_s=1.0),)
@@ -173,3 +174,13 @@ def test_every_reason_is_documented() -> None:
     written = {code for text in sources for code in re.findall(r'code="([a-z-]+)"', text)}
     documented = set(re.findall(r"(?m)^\| `([a-z-]+)` \|", PAGE.read_text().split("\n## ")[0]))
     assert written == documented
+
+
+def test_a_reason_of_several_loads_is_told_once_with_the_worst() -> None:
+    many = [
+        Reason(code="pause", text=f"stood still for {value} s", value=value, limit=0.01)
+        for value in (0.02, 0.05, 0.03)
+    ]
+    (told,) = _worst(many)
+    assert told.text == "stood still for 0.05 s, and at 2 other loads"
+    assert _worst(many[:1]) == many[:1]

@@ -39,6 +39,7 @@ def test_a_load_that_was_not_proven_is_not_called_so():
 
 def test_a_capacity_below_the_proven_rate_is_said_to_disagree():
     assert "the two disagree" in windows.capacity(record(rate(4.0)))
+    assert "disagree" not in windows.capacity(record(rate(4.9)))  # within the interval
     assert "disagree" not in windows.capacity(record(rate(5.0)))
     assert "disagree" not in windows.capacity(record(rate(4.0), slo_state="unproven"))
 
