@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from harness.errors import SpecError
+from harness.errors import Problem, SpecError
 from harness.files import sha256_of
 from harness.schema import Workload
 from harness.schema.workload import Scenario, Trace
+from harness.yaml_reader import display_name, shown
 
 SHARDS = ".safetensors.index.json"
 """How a file ends that lists the files that weights are cut into."""
@@ -34,6 +37,70 @@ def shards_of(index: Path) -> list[Path]:
     return [index.with_name(name) for name in sorted(names)]
 
 
+MOST_LISTED = 100_000
+
+
+class Listed(NamedTuple):
+    """A file that a list names in its column `file`: the line, where it is, the other columns."""
+
+    line: int
+    path: Path
+    fields: dict[str, str]
+
+
+def listed(path: Path) -> list[Listed]:
+    """Return the files that the CSV file `path` lists; they are relative to its own folder.
+
+    Raises SpecError, with the lines, if it is no such list, or names a file outside that folder.
+    """
+    name = display_name(path)
+    problems: list[Problem] = []
+    found: list[Listed] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            if "file" not in header or len(set(header)) != len(header):
+                message = "the first line must name each column once, 'file' among them"
+                raise SpecError.of([Problem(name, 1, 1, "", message)])
+            for cells in reader:
+                line = reader.line_num
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    message = f"must have {len(header)} columns, has {len(cells)}"
+                    problems.append(Problem(name, line, 1, "", message))
+                    continue
+                fields = dict(zip(header, cells, strict=True))
+                inside = _inside(path.parent, fields.pop("file"))
+                if isinstance(inside, str):
+                    problems.append(Problem(name, line, 1, "file", inside))
+                else:
+                    found.append(Listed(line, inside, fields))
+                if len(found) > MOST_LISTED:
+                    raise SpecError(f"{name} lists more than {MOST_LISTED} files")
+    except OSError as error:
+        raise SpecError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise SpecError(f"{name}: not UTF-8 text") from None
+    except csv.Error as error:
+        raise SpecError(f"{name}: not CSV: {error}") from error
+    if problems:
+        raise SpecError.of(problems[:20])
+    return found
+
+
+def _inside(folder: Path, name: str) -> Path | str:
+    """Return the path of `name` in `folder`, or why it is none, also through a link."""
+    relative = PurePosixPath(name)
+    if not name.strip() or relative.is_absolute() or ".." in relative.parts or "\0" in name:
+        return f"{shown(name)} is not a file in the folder of the list"
+    path = folder / relative
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return f"{shown(name)} is a link to outside the folder of the list"
+    return path
+
+
 def named_files(workload: Workload, scenario: Scenario) -> tuple[str, ...]:
     """Return the files that `workload` reads in `scenario`, as it names them, sorted.
 
@@ -54,7 +121,7 @@ def digests(workload: Workload, scenario: Scenario, data: Path) -> dict[str, str
     its size or its time of change is another.
     """
     found = {}
-    for name in _with_shards(named_files(workload, scenario), data):
+    for name in _with_parts(workload, scenario, data):
         path = data / name
         try:
             state = path.stat()
@@ -64,10 +131,14 @@ def digests(workload: Workload, scenario: Scenario, data: Path) -> dict[str, str
     return found
 
 
-def _with_shards(names: Iterable[str], data: Path) -> Iterator[str]:
-    """Yield `names` and, after a list of shards, the shards."""
-    for name in names:
+def _with_parts(workload: Workload, scenario: Scenario, data: Path) -> Iterator[str]:
+    """Yield the `named_files` and, after a list of shards or recordings, what it lists."""
+    lists = {name for place, name in workload.files().items() if place[-1] == "list"}
+    for name in named_files(workload, scenario):
         yield name
+        if name in lists:
+            with contextlib.suppress(SpecError):
+                yield from (str(each.path.relative_to(data)) for each in listed(data / name))
         if name.endswith(SHARDS):
             with contextlib.suppress(SpecError):
                 yield from (str(Path(name).with_name(p.name)) for p in shards_of(data / name))

@@ -6,10 +6,11 @@ Pure functions of prices, power and demand; formulas and their sources: docs/map
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import units
-from harness.schema.brief import Economics
+from harness.schema.brief import Economics, RentMix
 from harness.schema.decision import CostLine, Interval
 from harness.schema.target import Price
 
@@ -69,6 +70,15 @@ class YearlyCost:
         return tuple(line for line in self.lines if line.usd_per_year is None)
 
 
+@dataclass(frozen=True, slots=True)
+class Hourly:
+    """What an hour of a rented unit costs, in USD, after the brief's mix of ways to pay for it."""
+
+    usd: float
+    basis: str
+    warnings: tuple[str, ...] = ()
+
+
 def capital_recovery_factor(discount_rate: float, years: float) -> float:
     """Return r (1 + r)^n / ((1 + r)^n - 1), the yearly payment for 1 now; 1 / n if r is 0."""
     if discount_rate == 0:
@@ -85,21 +95,38 @@ def capital_usd_per_year(
     return capital_recovery_factor(discount_rate, life_years) * purchase_usd * present_share
 
 
+def worth_left(
+    purchase_usd: float, residual_share: float, discount_rate: float, life_years: float, age: float
+) -> float:
+    """Return what a purchase is worth at `age` years (up to its life), in USD of then.
+
+    A (1 - (1 + r)^-(n - a)) / r + s C (1 + r)^-(n - a), with A the yearly capital cost: what is
+    still to be paid for it. C when new, s C at the end of its life.
+    """
+    left = max(life_years - age, 0.0)
+    if left == 0:
+        return residual_share * purchase_usd
+    yearly = capital_usd_per_year(purchase_usd, residual_share, discount_rate, life_years)
+    payments = yearly / capital_recovery_factor(discount_rate, left)
+    return payments + residual_share * purchase_usd * math.pow(1 + discount_rate, -left)
+
+
 def unit_cost(price: Price, economics: Economics, power: Power | NoPower) -> YearlyCost:
     """Return what one sale unit costs a year, without staff.
 
-    Rent covers everything. A purchase has capital, maintenance, colocation and energy; without a
-    power the last two are unknown.
+    Rent covers everything but a licence. A purchase has capital, maintenance, colocation and
+    energy; without a power the last two are unknown. An API has no units: nothing.
     """
+    if price.kind == "api":
+        return YearlyCost(())
     if price.kind == "rent":
-        assert price.usd_per_hour is not None
+        hourly = hourly_rent(price, economics.rent_mix)
         rent = CostLine(
             name="rent",
-            usd_per_year=price.usd_per_hour * HOURS_PER_YEAR,
-            basis=f"{units.usd(price.usd_per_hour)} an hour, all {HOURS_PER_YEAR:,.0f} hours; "
-            "energy is in the rent",
+            usd_per_year=hourly.usd * HOURS_PER_YEAR,
+            basis=f"{hourly.basis} an hour, all {HOURS_PER_YEAR:,.0f} hours; energy is in the rent",
         )
-        return YearlyCost((rent,))
+        return YearlyCost((rent, *_licence(price)))
     assert price.purchase_usd is not None
     assert price.life_years is not None
     capital = CostLine(
@@ -115,7 +142,57 @@ def unit_cost(price: Price, economics: Economics, power: Power | NoPower) -> Yea
         usd_per_year=price.maintenance_share_per_year * price.purchase_usd,
         basis=f"{units.percent(price.maintenance_share_per_year)} of the purchase a year",
     )
-    return YearlyCost((capital, maintenance, _colocation(price, power), _energy(economics, power)))
+    lines = capital, maintenance, _colocation(price, power), _energy(economics, power)
+    return YearlyCost((*lines, *_licence(price)))
+
+
+def hourly_rent(price: Price, mix: RentMix | None) -> Hourly:
+    """Return sum(share x USD per hour) over the ways to pay of `mix`; None: all on demand.
+
+    The share of a way that the price does not have is paid on demand, with a warning.
+    """
+    assert price.usd_per_hour is not None
+    ways = {
+        "on demand": (1.0 if mix is None else mix.on_demand, price.usd_per_hour),
+        "reserved": (0.0 if mix is None else mix.reserved, price.reserved_usd_per_hour),
+        "spot": (0.0 if mix is None else mix.spot, price.spot_usd_per_hour),
+    }
+    paid: dict[str, float] = {}
+    warnings = []
+    for way, (share, usd) in ways.items():
+        if not share:
+            continue
+        if usd is None:
+            way_paid = "on demand"
+            warnings.append(
+                f"the price has no {way} rate, so the {units.percent(share)} of the rent mix that "
+                "is its share is paid on demand"
+            )
+        else:
+            way_paid = way
+        paid[way_paid] = paid.get(way_paid, 0.0) + share
+    if "spot" in paid:
+        warnings.append(
+            f"{units.percent(paid['spot'])} of the hours are spot: the provider may take them "
+            "back, and what was measured says nothing about that"
+        )
+    total = math.fsum(share * (ways[way][1] or 0.0) for way, share in paid.items())
+    if set(paid) == {"on demand"}:
+        return Hourly(total, units.usd(total), tuple(warnings))
+    parts = " + ".join(
+        f"{units.percent(share)} {way} at {units.usd(ways[way][1])}"
+        + (f" for {price.commitment_years:g} years" if way == "reserved" else "")
+        for way, share in paid.items()
+    )
+    return Hourly(total, f"{units.usd(total)} ({parts})", tuple(warnings))
+
+
+def _licence(price: Price) -> tuple[CostLine, ...]:
+    usd = price.licence_usd_per_year
+    if usd is None:
+        return ()
+    basis = f"{units.usd(usd)} a unit and year"
+    return (CostLine(name="licence", usd_per_year=usd, basis=basis),)
 
 
 def _colocation(price: Price, power: Power | NoPower) -> CostLine:
@@ -149,8 +226,22 @@ def _energy(economics: Economics, power: Power | NoPower) -> CostLine:
     )
 
 
-def fleet_cost(unit: YearlyCost, replicas: int, staff_usd_per_year: float) -> YearlyCost:
-    """Return what `replicas` units and the staff of one workload cost a year."""
+def api_rates(price: Price) -> str:
+    """Return what an API charges for, in words: `$0.50 per million input tokens, ...`."""
+    names = (
+        (price.usd_per_million_input_tokens, "per million input tokens"),
+        (price.usd_per_million_cached_input_tokens, "per million cached input tokens"),
+        (price.usd_per_million_output_tokens, "per million output tokens"),
+        (price.usd_per_request, "per request"),
+        (price.usd_per_audio_hour, "per hour of audio"),
+    )
+    return ", ".join(f"{units.usd(usd)} {name}" for usd, name in names if usd is not None)
+
+
+def fleet_cost(
+    unit: YearlyCost, replicas: int, staff_usd_per_year: float, others: Sequence[CostLine] = ()
+) -> YearlyCost:
+    """Return what `replicas` units, the staff and the `others` of one workload cost a year."""
     lines = [
         line
         if line.usd_per_year is None
@@ -171,6 +262,7 @@ def fleet_cost(unit: YearlyCost, replicas: int, staff_usd_per_year: float) -> Ye
                 basis="the workload's equal share of the brief's staff, whatever the fleet",
             )
         )
+    lines += others
     return YearlyCost(tuple(lines))
 
 

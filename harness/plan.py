@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import plugins
 from harness.adapters.coverage import refusal
-from harness.adapters.http.secrets import missing_key
+from harness.adapters.http.prerequisites import lacking, unserved
 from harness.data_files import digests
 from harness.errors import HarnessError
 from harness.hardware import Detected
@@ -133,8 +133,8 @@ def missing(target: Target, machine: Mapping[str, Detected]) -> str | None:
         if importlib.util.find_spec(package) is None:
             remedy = getattr(adapter, "install", f"install what holds the module {package}")
             return f"the package '{package}' is not installed ({remedy})"
-    if target.server is not None and (lacking := missing_key(target.server.api_key)):
-        return lacking
+    if target.server is not None and (needed := lacking(target.server)):
+        return needed
     if target.runtime.device == "cuda":
         gpus = machine.get("gpu_count", Detected(None, reason="not detected"))
         if not gpus.value:
@@ -148,6 +148,8 @@ def unsupported(workload: Workload, target: Target, data: Path) -> str | None:
         adapter = plugins.adapter(target.runtime.adapter)
     except HarnessError:
         return None
+    if target.server is not None and (other := unserved(target.server, workload.task)):
+        return other
     return refusal(adapter, target.runtime.adapter, workload, data)
 
 

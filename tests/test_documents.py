@@ -159,6 +159,50 @@ def test_a_whole_workload():
             "t.yaml:13:8: price: a rent price needs 'usd_per_hour'",
             None,
         ),
+        (
+            "site:",
+            "price: {kind: api, sale_unit: x, source: y, date: 2026-01-01}\nsite:",
+            "t.yaml:13:8: price: an api price needs at least one above 0 of "
+            "usd_per_million_input_tokens, usd_per_million_cached_input_tokens, "
+            "usd_per_million_output_tokens, usd_per_request, usd_per_audio_hour",
+            None,
+        ),
+        (
+            "site:",
+            "price:\n  kind: api\n  usd_per_million_input_tokens: -1\n  sale_unit: x\n"
+            "  source: y\n  date: 2026-01-01\nsite:",
+            "t.yaml:15:33: price.usd_per_million_input_tokens: must be at least 0, is -1",
+            None,
+        ),
+        (
+            "site:",
+            "price: {kind: api, usd_per_million_input_tokens: 1, sale_unit: x, source: y, "
+            "date: 2026-01-01}\nsite:",
+            "t.yaml:13:8: price: 'usd_per_million_input_tokens' and "
+            "'usd_per_million_output_tokens' go together",
+            None,
+        ),
+        (
+            "site:",
+            "price: {kind: api, usd_per_request: 1, usd_per_hour: 1, sale_unit: x, source: y, "
+            "date: 2026-01-01}\nsite:",
+            "t.yaml:13:8: price: an api price has no 'usd_per_hour'",
+            None,
+        ),
+        (
+            "site:",
+            "price: {kind: rent, usd_per_hour: 2, reserved_usd_per_hour: 1, sale_unit: x, "
+            "source: y, date: 2026-01-01}\nsite:",
+            "t.yaml:13:8: price: 'reserved_usd_per_hour' and 'commitment_years' go together",
+            None,
+        ),
+        (
+            "site:",
+            "price: {kind: api, usd_per_request: 1, sale_unit: x, source: y, date: 2026-01-01}"
+            "\nsite:",
+            "t.yaml:13:8: price: an api price goes with 'device: remote' in 'runtime'",
+            None,
+        ),
     ],
 )
 def test_what_is_wrong_with_a_target(old, new, problem, hint):
@@ -175,7 +219,7 @@ def test_what_is_wrong_with_a_target(old, new, problem, hint):
             "family: llama",
             "family: lama",
             "t.yaml:7:17: model.family: must be one of llama, whisper, trees_mlp, lightgbm, "
-            "xgboost, onnx, is 'lama'",
+            "xgboost, onnx, hugging_face, gguf, served, is 'lama'",
         ),
         ("kind: prompts\n", "count: 1\n", "t.yaml:10:3: inputs: missing key 'kind'"),
         # A key that is called like the union member it stands in.
@@ -205,7 +249,7 @@ def test_what_is_wrong_with_a_workload(old, new, problem):
 def test_wrong_entries_do_not_make_a_list_too_short():
     found = faults(WORKLOAD.replace("metric: ttft", "metric: tfft"), Workload)
     assert list(found) == [
-        "t.yaml:16:16: slo[0].metric: must be one of latency, ttft, tpot, is 'tfft'"
+        "t.yaml:16:16: slo[0].metric: must be one of latency, ttft, tpot, task_latency, is 'tfft'"
     ]
 
 

@@ -6,22 +6,25 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from harness.economics import (
     SECONDS_PER_YEAR,
     NoPower,
     Power,
+    api_rates,
     break_even_units,
     capital_recovery_factor,
     capital_usd_per_year,
     embodied_kg_per_year,
     facility_kwh,
     fleet_cost,
+    hourly_rent,
     it_kwh,
     unit_cost,
     usd_per_unit,
 )
-from harness.schema.brief import Economics
+from harness.schema.brief import Economics, RentMix
 from harness.schema.target import Price
 
 
@@ -104,6 +107,45 @@ def test_payments_and_residual_are_worth_the_purchase_today(rate, years, residua
 
     present = math.fsum(payment / (1 + rate) ** t for t in range(1, years + 1))
     assert present + residual * price / (1 + rate) ** years == pytest.approx(price, rel=1e-6)
+
+
+def test_a_licence_is_paid_for_every_unit_rented_or_bought():
+    bought = make_purchase(licence_usd_per_year=4500.0)
+    rented = make_rent().model_copy(update={"licence_usd_per_year": 4500.0})
+
+    for price in (bought, rented):
+        fleet = fleet_cost(unit_cost(price, make_economics(), NoPower("no meter")), 3, 0.0)
+        assert {x.name: x.usd_per_year for x in fleet.lines}["licence"] == 13_500
+
+
+def test_an_api_has_no_units_to_pay_for():
+    price = Price(
+        kind="api",
+        sale_unit="as used",
+        usd_per_request=0.01,
+        requests_per_minute_max=60.0,
+        source="list",
+        date=date(2026, 1, 1),
+    )
+
+    assert unit_cost(price, make_economics(), NoPower("no meter")).lines == ()
+    assert api_rates(price) == "$0.0100 per request"
+
+
+def test_rent_without_a_mix_is_all_on_demand():
+    price = make_rent(2.0).model_copy(
+        update={"reserved_usd_per_hour": 1.0, "commitment_years": 1.0}
+    )
+
+    assert hourly_rent(price, None).usd == 2.0
+    assert hourly_rent(price, RentMix(reserved=1.0)).usd == 1.0
+    assert hourly_rent(price, RentMix(on_demand=1.0)).basis == "$2.00"
+
+
+@pytest.mark.parametrize("mix", [{"spot": 0.5}, {"on_demand": 0.8, "reserved": 0.3}, {}])
+def test_a_mix_that_is_not_the_whole_rent_is_refused(mix):
+    with pytest.raises(ValidationError, match="sum to"):
+        RentMix.model_validate(mix)
 
 
 def test_unknown_power_is_no_figure_and_not_zero():

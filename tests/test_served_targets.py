@@ -24,6 +24,12 @@ server:
   protocol: openai-chat
   model: meta-llama/Llama-3.1-8B-Instruct
 """
+OVER_GRPC = """\
+server:
+  url: http://127.0.0.1:8001
+  protocol: oip-grpc
+  model: fraud
+"""
 KEY = "sk-proj-Zq7vX3pL9mK2rT8wZq7vX3pL9mK2rT8w"
 
 
@@ -99,7 +105,17 @@ def test_a_url_holds_no_user_no_query_and_nothing_that_is_not_one(tmp_path: Path
         (REMOTE + SERVER + "  api_key: {}\n", "exactly one"),
         (REMOTE + SERVER + "  api_key: {env: A, file: /b}\n", "exactly one"),
         (REMOTE + SERVER + "  prompt: token_ids\n", "openai-completions only"),
-        (REMOTE + SERVER + "  tensors: binary\n", "oip-http only"),
+        (REMOTE + SERVER + "  tensors: binary\n", "nothing for other protocols"),
+        (REMOTE + SERVER + "  output: p\n", "oip-http and oip-grpc only"),
+        (REMOTE + OVER_GRPC + "  tensors: json\n", "binary or typed for oip-grpc"),
+        (REMOTE + OVER_GRPC.replace(":8001", ":8001/v2"), "no path"),
+        (REMOTE + OVER_GRPC + "  tls: {verify: false}\n", "ca_file"),
+        (REMOTE + OVER_GRPC + "  client_processes: 2\n", "not for oip-grpc"),
+        (REMOTE + SERVER + "  client_processes: 0\n", "client_processes"),
+        (REMOTE + SERVER + "  proxy: https://proxy:3128\n", "by http"),
+        (REMOTE + SERVER + "  proxy: http://proxy:3128/x\n", "a path"),
+        (REMOTE + SERVER + "  proxy: everywhere\n", "http://proxy.example.com:3128"),
+        (REMOTE + SERVER + "  proxy: {env: 'a b'}\n", "MY_PROXY"),
         (REMOTE + SERVER.replace("openai-chat", "oip-http") + "  length: [min_tokens]\n", "only"),
         (f"runtime: {{adapter: torch, options: {{api_key: {KEY}}}}}\n", "looks like a key"),
     ],

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 
 from harness.models.model import Model
 from harness.models.requests import (
+    EmbedRequest,
     Output,
     Request,
     RowRequest,
@@ -26,6 +27,7 @@ __all__ = [
     "API_VERSION",
     "Adapter",
     "BlockingSession",
+    "EmbedRequest",
     "Model",
     "Output",
     "Query",

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from harness.errors import SpecError
 from harness.models.onnx_file import operators_of
-from harness.schema.workload import OnnxFileModel, Workload
+from harness.models.own_folder import known
+from harness.schema.workload import HuggingFaceModel, OnnxFileModel, Workload
 
 Assigned = dict[str, dict[str, int]]
 """By operator, with its domain: how many of its nodes run where."""
@@ -26,6 +27,13 @@ def refusal(adapter: object, name: str, workload: Workload, data: Path) -> str |
     """
     families: Sequence[str] | None = getattr(adapter, "families", None)
     family = workload.model.family
+    if isinstance(workload.model, HuggingFaceModel):
+        try:
+            family = known(workload.model, workload.task, data).family
+        except SpecError:
+            return None
+    if family == "served" and families is None and name != "http":
+        return f"a served model is asked of its server; the {name} adapter runs models itself"
     if families is not None and family not in families:
         return f"the {name} adapter runs models of family {', '.join(families)}, not '{family}'"
     lacks: Sequence[str] = getattr(adapter, "lacks", ())

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.onnxruntime_providers import CPU
 from harness.adapters.session import SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models.exports import genai_folder
@@ -22,7 +23,7 @@ PRECISIONS = ("fp32", "int4")
 
 
 class GenaiAdapter:
-    """Opens Llama models in onnxruntime-genai. Option: threads. One text at a time."""
+    """Opens Llama models in onnxruntime-genai. A batch is of prompts of one length."""
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime_genai",)
@@ -57,45 +58,59 @@ class GenaiAdapter:
                 f"the onnxruntime-genai adapter computes in {', '.join(PRECISIONS)}, "
                 f"not in {runtime.precision}"
             )
-        if options.max_sequences > 1:
-            raise UnsupportedError("the onnxruntime-genai adapter takes one text at a time")
         folder = genai_folder(model, runtime.precision)
         configuration = onnxruntime_genai.Config(str(folder))
         settings = {"intra_op_num_threads": options.threads}
         configuration.overlay(json.dumps({"model": {"decoder": {"session_options": settings}}}))
+        counts = count_operators(folder / "model.onnx")
         engine = _Engine(onnxruntime_genai.Model(configuration), architecture)
         description = {
             "runtime": "onnxruntime-genai",
+            "providers": [CPU],
             "version": onnxruntime_genai.__version__,
             "device": "cpu",
             "precision": runtime.precision,
-            "threads": options.threads,
+            **options.described(),
             "call": "Generator.generate_next_token; the cache is one buffer of the runtime",
             "operators": {
-                "counts": {"model": count_operators(folder / "model.onnx")},
+                "counts": {"model": counts},
+                # No other provider is loaded: what is in the file runs there or not at all.
+                "assigned": {"model": {name: {CPU: count} for name, count in counts.items()}},
                 "unsupported": [],
                 "lowered": [],
             },
             "fallbacks": [],
         }
-        return SequenceSession(architecture, engine, description)
+        return SequenceSession(architecture, engine, description, options.max_sequences)
 
 
 class _Engine:
-    """One generator for all requests, wound back before each: its buffers stay."""
+    """One generator for all requests of a batch size, wound back before each: its buffers stay."""
+
+    pads = False
+    batches_chosen = False  # a generator takes tokens of a batch once, then feeds its own
 
     def __init__(self, model: onnxruntime_genai.Model, architecture: LlamaModel) -> None:
-        import onnxruntime_genai
-
-        parameters = onnxruntime_genai.GeneratorParams(model)
-        parameters.set_search_options(max_length=architecture.context + 1, batch_size=1)
-        self._model = model
-        self._generator = onnxruntime_genai.Generator(model, parameters)
+        self._model, self._length = model, architecture.context + 1
         self._generated = False
+        self._batch = 1
+        self._generator = self._start()
 
     def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
-        self._generator.rewind_to(0)
         self._generated = False
+        if len(padding) == self._batch:
+            self._generator.rewind_to(0)
+            return
+        self._batch = len(padding)
+        self._generator = self._start()
+
+    def _start(self) -> onnxruntime_genai.Generator:
+        """Return a generator of the batch's size."""
+        import onnxruntime_genai
+
+        parameters = onnxruntime_genai.GeneratorParams(self._model)
+        parameters.set_search_options(max_length=self._length, batch_size=self._batch)
+        return onnxruntime_genai.Generator(self._model, parameters)
 
     def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         # The generator itself feeds the token that it has chosen.

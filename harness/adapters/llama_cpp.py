@@ -13,7 +13,8 @@ from harness.adapters.base import API_VERSION, Model, Session, Target
 from harness.adapters.session import Options, SequenceSession, read_options
 from harness.errors import AdapterError, PrerequisiteError, UnsupportedError
 from harness.models.exports import gguf_file
-from harness.schema.workload import LlamaModel
+from harness.models.gguf_header import PRECISIONS, read_header
+from harness.schema.workload import GgufModel, LlamaModel
 
 KINDS = {"fp32": "f32", "fp16": "f16", "int8": "q8_0", "int4": "q4_0"}
 """By precision: the type of the file's matrices."""
@@ -22,12 +23,12 @@ UBATCH = 512
 
 
 class LlamaCppAdapter:
-    """Opens Llama models in llama.cpp. Option: threads. One text at a time."""
+    """Opens Llama models in llama.cpp."""
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("llama_cpp", "gguf")
     install: ClassVar[str] = "pip install 'accelerator-harness[llama-cpp]'"
-    families: ClassVar[tuple[str, ...]] = ("llama",)
+    families: ClassVar[tuple[str, ...]] = ("llama", "gguf")
 
     def open(self, target: Target, model: Model) -> Session:
         """Load `model` on the CPU in the type that the target's precision stands for.
@@ -45,6 +46,9 @@ class LlamaCppAdapter:
                 hint=f"{self.install} (it compiles llama.cpp, for minutes)",
             ) from error
         runtime, architecture = target.runtime, model.architecture
+        own = own_file(model, runtime.precision)
+        if own is not None:
+            architecture = own
         if not isinstance(architecture, LlamaModel):
             raise UnsupportedError(
                 f"the llama-cpp adapter runs llama models, not {architecture.family}"
@@ -55,13 +59,12 @@ class LlamaCppAdapter:
             raise UnsupportedError(
                 f"the llama-cpp adapter computes in {', '.join(KINDS)}, not in {runtime.precision}"
             )
-        if options.max_sequences > 1:
-            raise UnsupportedError("the llama-cpp adapter takes one text at a time")
         kind = KINDS[runtime.precision]
-        path = gguf_file(model, kind)
+        path = model.file if own is not None and model.file else gguf_file(model, kind)
         exact = kind == "f32"
         engine = _Engine(path, architecture, options, exact=exact)
         types = [str(each.tensor_type.name) for each in gguf.GGUFReader(path).tensors]
+        tensors = {f"tensors in {name}": types.count(name) for name in sorted(set(types))}
         description = {
             "runtime": "llama.cpp",
             "version": f"llama-cpp-python {llama_cpp.__version__}",
@@ -69,17 +72,41 @@ class LlamaCppAdapter:
             "device": "cpu",
             "precision": runtime.precision,
             "file_type": kind,
+            **({"model": "the user's own file"} if own is not None else {}),
             "cache_type": "f32" if exact else "f16",
-            "threads": options.threads,
+            **options.described(),
             "call": "llama_decode; the cache is the runtime's own",
             "operators": {
-                "counts": {f"tensors in {name}": types.count(name) for name in sorted(set(types))},
+                "counts": tensors,
+                # No other backend is loaded.
+                "assigned": {"model": {name: {"llama.cpp": n} for name, n in tensors.items()}},
                 "unsupported": [],
                 "lowered": [],
             },
             "fallbacks": [],
         }
-        return SequenceSession(architecture, engine, description)
+        if options.max_sequences > 1:
+            description["batching"] = "static, each sequence at its own length"
+        return SequenceSession(architecture, engine, description, options.max_sequences)
+
+
+def own_file(model: Model, precision: str) -> LlamaModel | None:
+    """Return the shape of a user's own GGUF file; None if the model is none.
+
+    UnsupportedError if most of it is in another precision than the target's, which would be a wrong
+    name for what is measured.
+    """
+    if not isinstance(model.architecture, GgufModel) or model.file is None:
+        return None
+    header = read_header(model.file)
+    stored = PRECISIONS.get(header.main_type)
+    if stored != precision:
+        called = f"which is {stored}" if stored else "for which no precision has a name"
+        raise UnsupportedError(
+            f"the file {model.architecture.file} is in {header.main_type}, {called}; the target "
+            f"says {precision}"
+        )
+    return header.as_llama(model.architecture.context)
 
 
 class _Engine:
@@ -87,6 +114,9 @@ class _Engine:
 
     `exact` keeps the cache in float32, which by default is rounded to 16 bits.
     """
+
+    pads = True
+    batches_chosen = True
 
     def __init__(
         self, path: Path, architecture: LlamaModel, options: Options, *, exact: bool
@@ -105,7 +135,10 @@ class _Engine:
         if not model:
             raise AdapterError(f"llama.cpp does not take {path}")
         settings = self._library.llama_context_default_params()
-        settings.n_ctx = settings.n_batch = architecture.context
+        sequences = options.max_sequences
+        # The room of a sequence is n_ctx over the sequences.
+        settings.n_ctx = settings.n_batch = architecture.context * sequences
+        settings.n_seq_max = sequences
         settings.n_ubatch = min(UBATCH, architecture.context)
         settings.n_threads = settings.n_threads_batch = options.threads
         if exact:
@@ -126,33 +159,56 @@ class _Engine:
     def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
         # Only forget which positions are taken: to clear the memory as well takes milliseconds.
         self._library.llama_memory_clear(self._memory, False)
+        self._padding: list[int] = padding.tolist()
+        self._lengths = [0] * len(padding)
 
     def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.array([self._last(tokens).argmax()], dtype=np.int64)
+        return np.array([row.argmax() for row in self._last(tokens)], dtype=np.int64)
 
     def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._last(tokens)[None].copy()
+        return np.stack(self._last(tokens))
 
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        count = tokens.shape[1]
+        places = self._extend([tokens[0].tolist()], every=True)
+        return np.stack([self._row(place).copy() for place in places])
+
+    def _last(self, tokens: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+        """Add `tokens` to the sequences; return the runtime's own logits after the last of each."""
+        if len(tokens) == 1:
+            count = tokens.shape[1]
+            array = (ctypes.c_int * count)(*tokens[0].tolist())
+            self._decode(self._library.llama_batch_get_one(array, count))
+            return [self._row(-1)]
+        # Sequences have positions of their own here: what is padding elsewhere is left out.
+        rows = [row[skip:] for row, skip in zip(tokens.tolist(), self._padding, strict=True)]
+        self._padding = [0] * len(rows)
+        return [self._row(place) for place in self._extend(rows, every=False)]
+
+    def _extend(self, rows: list[list[int]], *, every: bool) -> list[int]:
+        """Add tokens to each sequence; return the places in the batch that have logits.
+
+        Those are every one, or the last of each sequence.
+        """
+        count = sum(len(row) for row in rows)
         batch = self._library.llama_batch_init(count, 0, 1)
+        wanted = []
         try:
             batch.n_tokens = count
-            for place, token in enumerate(tokens[0].tolist()):
-                batch.token[place], batch.pos[place] = token, place
-                batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
-                batch.logits[place] = 1
+            place = 0
+            for sequence, row in enumerate(rows):
+                for index, token in enumerate(row):
+                    batch.token[place] = token
+                    batch.pos[place] = self._lengths[sequence] + index
+                    batch.n_seq_id[place], batch.seq_id[place][0] = 1, sequence
+                    batch.logits[place] = told = int(every or index == len(row) - 1)
+                    if told:
+                        wanted.append(place)
+                    place += 1
+                self._lengths[sequence] += len(row)
             self._decode(batch)
         finally:
             self._library.llama_batch_free(batch)
-        return np.stack([self._row(place).copy() for place in range(count)])
-
-    def _last(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Add `tokens` to the sequence; return the runtime's own logits after the last."""
-        count = tokens.shape[1]
-        array = (ctypes.c_int * count)(*tokens[0].tolist())
-        self._decode(self._library.llama_batch_get_one(array, count))
-        return self._row(-1)
+        return wanted
 
     def _decode(self, batch: object) -> None:
         code = self._library.llama_decode(self._context, batch)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.adapters import onnxruntime_providers
 from harness.adapters.base import API_VERSION, Model, Session, Target
 from harness.adapters.coverage import assigned, fallbacks
+from harness.adapters.onnxruntime_providers import CPU, Provider
 from harness.adapters.session import Options, RowSession, SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models.build import quantised, quantised_int4
@@ -20,7 +22,6 @@ from harness.schema.workload import LlamaModel
 if TYPE_CHECKING:
     import onnxruntime
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PRECISIONS = ("fp32", "int8", "int4")
 QUANTISED = {"int8": "MatMulInteger", "int4": "MatMulNBits"}
 """The operator that computes a quantised product, by precision."""
@@ -34,7 +35,7 @@ ERRORS_ONLY = 3
 
 
 class OnnxRuntimeAdapter:
-    """Opens models as ONNX Runtime sessions. Options: threads, max_batch (rows in a query)."""
+    """Opens models as ONNX Runtime sessions. Its own option: provider (cpu, cuda, ...)."""
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
@@ -45,17 +46,17 @@ class OnnxRuntimeAdapter:
         Raises PrerequisiteError if the provider is not installed, UnsupportedError for another
         device or precision, or a model that the runtime does not take.
         """
-        options = read_options(target)
-        runtime, architecture = target.runtime, model.architecture
-        provider = _provider(runtime.device)
+        options = read_options(target, "provider")
+        runtime, architecture = target.runtime, model.computed
+        provider = onnxruntime_providers.provider_of(target, options)
         if runtime.precision not in PRECISIONS:
             raise UnsupportedError(
                 f"the onnxruntime adapter computes in {', '.join(PRECISIONS)}, "
                 f"not in {runtime.precision}"
             )
-        if runtime.precision == "int8" and runtime.device != "cpu":
-            raise UnsupportedError(f"{provider} has no dynamically quantised products")
-        if runtime.precision == "int4" and runtime.device != "cpu":
+        if runtime.precision == "int8" and provider.name != CPU:
+            raise UnsupportedError(f"{provider.name} has no dynamically quantised products")
+        if runtime.precision == "int4" and provider.name != CPU:
             raise UnsupportedError("the onnxruntime adapter computes in int4 on the CPU only")
         folder = model.onnx("standard")
         if runtime.precision == "int8":
@@ -65,7 +66,7 @@ class OnnxRuntimeAdapter:
         sessions = {
             path.stem: _load(path, provider, options) for path in sorted(folder.glob("*.onnx"))
         }
-        description = _describe(sessions, folder, target, options)
+        description = _describe(sessions, folder, target, options, provider)
         if isinstance(architecture, RowModel):
             session = sessions["model"]
 
@@ -81,10 +82,10 @@ class OnnxRuntimeAdapter:
             return RowSession(score, options.max_batch, {**description, **call})
         if isinstance(architecture, LlamaModel):
             heads = architecture.kv_heads, architecture.hidden // architecture.heads
-            engine = _Engine(sessions["model"], None, heads, runtime.device)
+            engine = _Engine(sessions["model"], None, heads, provider.memory)
         else:
             heads = architecture.heads, architecture.hidden // architecture.heads
-            engine = _Engine(sessions["decoder"], sessions["encoder"], heads, runtime.device)
+            engine = _Engine(sessions["decoder"], sessions["encoder"], heads, provider.memory)
         call = {"call": "InferenceSession.run_with_iobinding; the cache stays in OrtValues"}
         description |= call
         return SequenceSession(architecture, engine, description, options.max_sequences)
@@ -95,6 +96,8 @@ class _Engine:
 
     `heads` are the number of heads in the cache, and their size.
     """
+
+    batches_chosen = True
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ class _Engine:
         self._past_names = [
             each.name for each in decoder.get_inputs() if each.name.startswith("past_")
         ]
-        self._pads = any(each.name == "padding" for each in decoder.get_inputs())
+        self.pads = any(each.name == "padding" for each in decoder.get_inputs())
         self._heads = heads
         self._binding = decoder.io_binding()
         self._past: list[onnxruntime.OrtValue] = []
@@ -118,14 +121,14 @@ class _Engine:
     def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
         shape = (len(padding), self._heads[0], 0, self._heads[1])
         self._past = [self._value(np.zeros(shape, dtype=np.float32))] * len(self._past_names)
-        if self._pads:
+        if self.pads:
             self._binding.bind_ortvalue_input("padding", self._value(padding))
         if self._encoder is None:
             return
         assert features is not None
         names = [each.name for each in self._encoder.get_outputs()]
         binding = self._encoder.io_binding()
-        binding.bind_ortvalue_input("features", self._value(np.ascontiguousarray(features[None])))
+        binding.bind_ortvalue_input("features", self._value(features))
         for name in names:
             binding.bind_output(name, self._device)
         self._encoder.run_with_iobinding(binding)
@@ -166,28 +169,7 @@ class _Engine:
         return array
 
 
-def _provider(device: str) -> str:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise PrerequisiteError(
-            "the onnxruntime adapter needs ONNX Runtime", hint="pip install onnxruntime"
-        ) from error
-    if device not in PROVIDERS:
-        raise UnsupportedError(
-            f"the onnxruntime adapter drives {', '.join(PROVIDERS)}, not '{device}'"
-        )
-    provider = PROVIDERS[device]
-    available = onnxruntime.get_available_providers()
-    if provider not in available:
-        raise PrerequisiteError(
-            f"this ONNX Runtime has no {provider}, but {', '.join(available)}",
-            hint="pip install onnxruntime-gpu in place of onnxruntime",
-        )
-    return provider
-
-
-def _load(path: Path, provider: str, options: Options) -> onnxruntime.InferenceSession:
+def _load(path: Path, provider: Provider, options: Options) -> onnxruntime.InferenceSession:
     import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 
@@ -198,13 +180,17 @@ def _load(path: Path, provider: str, options: Options) -> onnxruntime.InferenceS
     # Older versions do not know this entry, and ignore it.
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=[provider])
+        session = onnxruntime.InferenceSession(
+            str(path),
+            settings,
+            providers=[(provider.name, dict(provider.settings)), *provider.then],
+        )
     except (Fail, InvalidGraph, NotImplemented) as error:
         raise UnsupportedError(f"ONNX Runtime does not take {path.name}: {error}") from error
-    if provider not in session.get_providers():
+    if provider.name not in session.get_providers():
         # It falls back to the CPU with no more than a warning.
         raise PrerequisiteError(
-            f"{provider} did not start; ONNX Runtime would have used "
+            f"{provider.name} did not start; ONNX Runtime would have used "
             f"{', '.join(session.get_providers())}",
             hint="its message above names the missing library; see onnxruntime.ai/docs",
         )
@@ -216,6 +202,7 @@ def _describe(
     folder: Path,
     target: Target,
     options: Options,
+    provider: Provider,
 ) -> dict[str, object]:
     import onnxruntime
 
@@ -227,7 +214,7 @@ def _describe(
         "device": target.runtime.device,
         "providers": providers,
         "precision": target.runtime.precision,
-        "threads": options.threads,
+        **options.described(),
         "graph_optimisation": "all",
         "operators": {
             "counts": {name: count_operators(folder / f"{name}.onnx") for name in sessions},
@@ -235,7 +222,7 @@ def _describe(
             "unsupported": [],
             "lowered": [],
         },
-        "fallbacks": fallbacks(table, providers[0]),
+        "fallbacks": fallbacks(table, provider.name),
     }
     if target.runtime.precision in QUANTISED:
         description["quantisation"] = _quantisation(folder, target.runtime.precision)

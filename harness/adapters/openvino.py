@@ -14,20 +14,30 @@ from harness.adapters.base import API_VERSION, Model, Session, Target
 from harness.adapters.coverage import lacking
 from harness.adapters.session import Options, RowSession, SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
+from harness.models import openvino_weights
+from harness.models.exports import openvino_folder
 from harness.models.model import RowModel
 from harness.schema.workload import OnnxFileModel
 
 if TYPE_CHECKING:
     import openvino
 
-TYPES = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
+TYPES = {
+    "fp32": ("f32", "FP32"),
+    "bf16": ("bf16", "BF16"),
+    "fp16": ("f16", "FP16"),
+    "int8": ("f32", "FP32"),
+    "int4": ("f32", "FP32"),
+}
 """By precision: the hint, and the capability that a device must name."""
+COMPRESSED = tuple(openvino_weights.METHODS)
+"""The precisions of weights; what flows between them is fp32."""
 PRODUCTS = ("FullyConnected", "MatMul", "Convolution")
 """The runtime's own operators that do most of the arithmetic."""
 
 
 class OpenVinoAdapter:
-    """Opens models as OpenVINO models. Options: threads, max_batch (rows in a query)."""
+    """Opens models as OpenVINO models. Options: those that all adapters have (docs/models.md)."""
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
@@ -50,42 +60,71 @@ class OpenVinoAdapter:
             ) from error
         core = openvino.Core()
         settings = _settings(core, target, options)
-        rows = isinstance(model.architecture, RowModel)
-        compiled = {
-            path.stem: _compile(core, path, settings, None if rows else 1)
-            for path in sorted(model.onnx("portable").glob("*.onnx"))
-        }
-        description = _describe(core, compiled, target)
-        if isinstance(model.architecture, RowModel):
-            own = isinstance(model.architecture, OnnxFileModel)
+        architecture = model.computed
+        # A fixed batch is quicker; rows come in any number.
+        batch = None if isinstance(architecture, RowModel) or options.max_sequences > 1 else 1
+        precision = target.runtime.precision
+        if precision in COMPRESSED:
+            paths = sorted(openvino_folder(model, precision).glob("*.xml"))
+        else:
+            paths = sorted(model.onnx("portable").glob("*.onnx"))
+        compiled = {path.stem: _compile(core, path, settings, batch) for path in paths}
+        description = {**options.described(), **_describe(core, compiled, target)}
+        if precision in COMPRESSED:
+            description["quantisation"] = {
+                "method": openvino_weights.METHODS[precision],
+                "weights_by_type": {
+                    path.stem: openvino_weights.weights_of(core.read_model(path)) for path in paths
+                },
+            }
+        if isinstance(architecture, RowModel):
+            own = isinstance(architecture, OnnxFileModel)
             lowered = [] if own else ["TreeEnsembleRegressor: as Gather, LessOrEqual and Where"]
             description["operators"]["lowered"] = lowered
-            engine = _RowEngine(compiled["model"])
-            return RowSession(engine.score, options.max_batch, description)
-        return SequenceSession(model.architecture, _SequenceEngine(compiled), description)
+            # A model that takes any number of rows needs three times as long for one. To pin the
+            # calling thread and let it go again takes two of its 30 us.
+            one = _compile(core, paths[0], {**settings, "ENABLE_CPU_PINNING": False}, 1)
+            score = _RowEngine(one, compiled["model"]).score
+            description["call"] = "InferRequest.infer; one row: of a model of one row, preset"
+            return RowSession(score, options.max_batch, description)
+        engine = _SequenceEngine(compiled)
+        return SequenceSession(architecture, engine, description, options.max_sequences)
 
 
 class _RowEngine:
-    def __init__(self, compiled: openvino.CompiledModel) -> None:
-        self._request = compiled.create_infer_request()
+    """One row goes through the model `one`, compiled for just that, others through `many`."""
+
+    def __init__(self, one: openvino.CompiledModel, many: openvino.CompiledModel) -> None:
+        self._one, self._many = one.create_infer_request(), many.create_infer_request()
+        self._row: NDArray[np.float32] = self._one.get_input_tensor().data
+        self._shape = self._row.shape
+        self._score: NDArray[np.float32] = self._one.get_output_tensor().data
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         import openvino
 
-        # A preset tensor over the caller's memory: `infer(inputs)` takes three times as long.
-        self._request.set_input_tensor(openvino.Tensor(features, shared_memory=True))
-        self._request.infer()
-        scores: NDArray[np.float32] = self._request.get_output_tensor().data
+        # Both write where the runtime reads: `infer(inputs)` takes three times as long.
+        if features.shape == self._shape:
+            np.copyto(self._row, features, casting="no")
+            self._one.infer()
+            return self._score
+        self._many.set_input_tensor(openvino.Tensor(features, shared_memory=True))
+        self._many.infer()
+        scores: NDArray[np.float32] = self._many.get_output_tensor().data
         return scores
 
 
 class _SequenceEngine:
     """The decoder is stateful: the runtime itself appends to the cache."""
 
+    batches_chosen = True
+
     def __init__(self, compiled: dict[str, openvino.CompiledModel]) -> None:
         decoder = compiled.get("decoder") or compiled["model"]
         self._decoder = decoder.create_infer_request()
-        self._pads = any("padding" in each.get_names() for each in decoder.inputs)
+        self.pads = any("padding" in each.get_names() for each in decoder.inputs)
+        shapes = [each.get_partial_shape() for each in decoder.inputs]
+        self._any_batch = any(shape.is_dynamic and shape[0].is_dynamic for shape in shapes)
         self._encoder = (
             compiled["encoder"].create_infer_request() if "encoder" in compiled else None
         )
@@ -94,13 +133,18 @@ class _SequenceEngine:
         import openvino
 
         self._decoder.reset_state()
-        if self._pads:
+        if self._any_batch:
+            # Where the batch may be any, the state of no positions does not know it.
+            for state in self._decoder.query_state():
+                _, heads, _, size = state.state.get_shape()
+                empty = np.zeros((len(padding), heads, 0, size), dtype=np.float32)
+                state.state = openvino.Tensor(empty)
+        if self.pads:
             self._decoder.set_tensor("padding", openvino.Tensor(padding))
         if self._encoder is None:
             return
         assert features is not None
-        batch = np.ascontiguousarray(features[None])
-        self._encoder.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
+        self._encoder.set_input_tensor(openvino.Tensor(features, shared_memory=True))
         self._encoder.infer()
         for output in self._encoder.model_outputs:
             name = output.get_any_name()

@@ -21,7 +21,8 @@ class Answer:
     """What a reply says, and when its parts came (`time.perf_counter_ns`).
 
     `first_ns` is the arrival of the first token (0: it did not stream), `ended_ns` of the last.
-    `tokens` is how many there are, 0 if not known. Either `output` or `error` is set.
+    `tokens` is how many there are, 0 if not known. Either `output` or `error` is set. `prompt` is
+    the prompt's tokens and those of them that came from a cache, where the server says both.
     """
 
     ended_ns: int
@@ -29,6 +30,7 @@ class Answer:
     tokens: int = 0
     output: Output | None = None
     error: Exception | None = None
+    prompt: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

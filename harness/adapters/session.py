@@ -5,8 +5,6 @@ A runtime brings an engine that computes logits; what a request means is written
 
 from __future__ import annotations
 
-import difflib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,77 +21,38 @@ from harness.adapters.base import (
     ScoreSpeechRequest,
     ScoreTextRequest,
     SpeechRequest,
-    Target,
     TextRequest,
 )
-from harness.errors import AdapterError, SpecError
-from harness.hardware import detect
+from harness.adapters.options import Options, default_threads, read_options
+from harness.errors import AdapterError
 from harness.models.sampler import Sampler
 from harness.schema.workload import LlamaModel, WhisperModel
 
-ROWS_MAX = 1024
-"""Rows in one query, unless the target's option `max_batch` says otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """A target's `runtime.options`.
-
-    Compute threads; rows, and sequences of text, that one query may hold.
-    """
-
-    threads: int
-    max_batch: int
-    max_sequences: int = 1
-
-
-def read_options(target: Target) -> Options:
-    """Return the options of `target`; raise SpecError for an unknown one or a wrong value.
-
-    `threads` is, unless given, what `default_threads` returns. `max_batch` counts rows or texts.
-    """
-    given = target.runtime.options
-    known = ("threads", "max_batch")
-    for name, value in given.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise SpecError(
-                f"target {target.name}: the {target.runtime.adapter} adapter has no option "
-                f"{name!r}; it has {', '.join(sorted(known))}",
-                hint=f"did you mean {close[0]!r}?" if close else None,
-            )
-        if type(value) is not int or value < 1:
-            raise SpecError(
-                f"target {target.name}: option {name!r} must be a whole number of at least 1, "
-                f"not {value!r}"
-            )
-    return Options(
-        threads=int(given.get("threads") or default_threads()),
-        max_batch=int(given.get("max_batch", ROWS_MAX)),
-        # A batch raises the time per token: one at a time, unless the target asks for more.
-        max_sequences=int(given.get("max_batch", 1)),
-    )
-
-
-def default_threads() -> int:
-    """Return the number of physical cores that this process may use, within its CPU quota.
-
-    Logical ones count where the kernel does not tell which share a core.
-    """
-    facts = detect()
-    cores = int(facts["physical_cores"].value or len(os.sched_getaffinity(0)))
-    quota = facts["cpu_quota_cores"].value
-    return cores if quota is None else max(1, min(cores, int(quota)))
+__all__ = [
+    "Options",
+    "RowSession",
+    "SequenceEngine",
+    "SequenceSession",
+    "default_threads",
+    "read_options",
+]
 
 
 class SequenceEngine(Protocol):
-    """A loaded Llama or Whisper model that continues a batch of sequences of tokens in step."""
+    """A loaded Llama or Whisper model that continues a batch of sequences of tokens in step.
+
+    `pads` says whether the sequences of a batch may begin with different numbers of tokens,
+    `batches_chosen` whether a batch takes tokens that are not the likeliest.
+    """
+
+    pads: bool
+    batches_chosen: bool
 
     def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
         """Forget the sequences, and take as many as `padding` (int64 [batch]) has entries.
 
-        So many first tokens of each sequence are padding that no other token may see. For speech,
-        where the batch is 1, take in `features` (float32 [mel bands, frames]).
+        So many first tokens of each sequence are padding that no other token may see; all 0 where
+        the engine does not pad. For speech take in `features` (float32 [batch, mel bands, frames]).
         """
 
     def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -123,9 +82,10 @@ class _Checked:
 class SequenceSession(BlockingSession):
     """Answers text or speech requests with an engine, streaming every token.
 
-    The texts of a query are generated together, in step, as one static batch: shorter prompts are
-    padded on their left, and the batch goes on until its longest answer is complete. Speech, and
-    what is scored, is taken one at a time.
+    The requests of a query are generated together, in step, as one static batch: shorter prompts
+    are padded on their left, and the batch goes on until its longest answer is complete. Where the
+    engine does not pad, only what begins with equally many tokens is put together. What is scored
+    is taken one at a time. `late` returns what is described as it is when it is asked for.
     """
 
     def __init__(
@@ -134,17 +94,20 @@ class SequenceSession(BlockingSession):
         engine: SequenceEngine,
         description: Mapping[str, object],
         max_batch: int = 1,
+        late: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
-        self.max_batch = max_batch if isinstance(architecture, LlamaModel) else 1
+        self.max_batch = max_batch
+        self._late = late
         self._architecture = architecture
         self._engine: SequenceEngine | None = engine
-        self._description = {**description, "max_batch": self.max_batch}
+        self._description: dict[str, object] = {**description, "max_batch": self.max_batch}
         if self.max_batch > 1:
-            self._description["batching"] = "static, padded on the left"
+            how = "padded on the left" if engine.pads else "of sequences that begin equally long"
+            self._description.setdefault("batching", f"static, {how}")
 
     def describe(self) -> Mapping[str, object]:
         """Return what really runs."""
-        return self._description
+        return {**self._description, **self._late()}
 
     def submit(self, query: Query) -> None:
         """Answer `query`; an exception fails it."""
@@ -156,7 +119,7 @@ class SequenceSession(BlockingSession):
                     f"{len(query.requests)} requests; one query holds {self.max_batch}"
                 )
             checked = [self._check(index, each) for index, each in enumerate(query.requests)]
-            for batch in self._batches(checked):
+            for batch in self._batches(self._engine, checked):
                 self._answer(self._engine, query, batch)
         except Exception as error:  # whatever a runtime raises is the query's failure
             query.fail(error)
@@ -165,19 +128,29 @@ class SequenceSession(BlockingSession):
         """Let go of the model."""
         self._engine = None
 
-    def _batches(self, checked: Sequence[_Checked]) -> list[Sequence[_Checked]]:
-        """Return what is run together: all, unless padding would lead out of the context."""
-        together = all(each.steps and each.features is None for each in checked)
-        longest = max(len(each.tokens) for each in checked)
-        positions = longest + max(each.steps for each in checked) - 1
-        if isinstance(self._architecture, LlamaModel) and together:
-            together = positions <= self._architecture.context
-        return [checked] if together else [[each] for each in checked]
+    def _batches(self, engine: SequenceEngine, checked: Sequence[_Checked]) -> list[list[_Checked]]:
+        """Return what is run together: all, unless padding is wanted and not to be had.
+
+        The engine may have none, or it would lead out of the context. What is scored, and what is
+        sampled where the engine cannot batch it, is alone.
+        """
+        sampled = any(each.sampler for each in checked) and not engine.batches_chosen
+        if sampled or any(not each.steps for each in checked):
+            return [[each] for each in checked]
+        lengths = {len(each.tokens) for each in checked}
+        if len(lengths) == 1:
+            return [list(checked)]
+        if not engine.pads:
+            return [[e for e in checked if len(e.tokens) == length] for length in sorted(lengths)]
+        positions = max(lengths) + max(each.steps for each in checked) - 1
+        fits = positions <= _context(self._architecture)
+        return [list(checked)] if fits else [[each] for each in checked]
 
     def _answer(self, engine: SequenceEngine, query: Query, batch: Sequence[_Checked]) -> None:
         width = max(len(each.tokens) for each in batch)
         padding = np.array([width - len(each.tokens) for each in batch], dtype=np.int64)
-        engine.begin(batch[0].features, padding)
+        features = [each.features for each in batch if each.features is not None]
+        engine.begin(np.stack(features) if features else None, padding)
         if len(batch) == 1:
             tokens = batch[0].tokens[None]
         else:
@@ -224,14 +197,13 @@ class SequenceSession(BlockingSession):
         features = None
         steps = 0
         if isinstance(a, LlamaModel) and isinstance(request, TextRequest):
-            tokens, steps, context = request.prompt, request.max_new_tokens, a.context
+            tokens, steps = request.prompt, request.max_new_tokens
         elif isinstance(a, LlamaModel) and isinstance(request, ScoreTextRequest):
-            tokens, context = request.tokens, a.context
+            tokens = request.tokens
         elif isinstance(a, WhisperModel) and isinstance(request, SpeechRequest):
-            tokens, steps, context = request.prefix, request.max_new_tokens, a.text_context
-            features = request.features
+            tokens, steps, features = request.prefix, request.max_new_tokens, request.features
         elif isinstance(a, WhisperModel) and isinstance(request, ScoreSpeechRequest):
-            tokens, features, context = request.tokens, request.features, a.text_context
+            tokens, features = request.tokens, request.features
         else:
             raise AdapterError(f"a {a.family} model does not take a {type(request).__name__}")
         if features is not None:
@@ -243,6 +215,7 @@ class SequenceSession(BlockingSession):
                 )
         if steps < 1 and isinstance(request, TextRequest | SpeechRequest):
             raise AdapterError("a request must ask for at least one token")
+        context = _context(a)
         # The last token generated is not fed back, so it needs no room.
         if not 0 < len(tokens) <= len(tokens) + max(0, steps - 1) <= context:
             raise AdapterError(
@@ -260,10 +233,17 @@ class SequenceSession(BlockingSession):
         )
 
 
+def _context(architecture: LlamaModel | WhisperModel) -> int:
+    """Return how many positions of tokens the model has."""
+    if isinstance(architecture, LlamaModel):
+        return architecture.context
+    return architecture.text_context
+
+
 class RowSession(BlockingSession):
     """Scores rows: those of a query as one matrix.
 
-    `score` takes float32 [rows, features] and returns float32 [rows].
+    `score` takes float32 [rows, features] and returns float32 [rows]. `late` is as above.
     """
 
     def __init__(
@@ -271,14 +251,16 @@ class RowSession(BlockingSession):
         score: Callable[[NDArray[np.float32]], NDArray[np.float32]],
         max_batch: int,
         description: Mapping[str, object],
+        late: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
         self.max_batch = max_batch
+        self._late = late
         self._score: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = score
         self._description = {**description, "max_batch": max_batch}
 
     def describe(self) -> Mapping[str, object]:
         """Return what really runs."""
-        return self._description
+        return {**self._description, **self._late()}
 
     def submit(self, query: Query) -> None:
         """Score the rows of `query`; an exception fails it.

@@ -154,7 +154,7 @@ def _session(
         "version": version,
         "device": "cpu",
         "precision": "fp32",
-        "threads": options.threads,
+        **options.described(),
         "call": call,
         "trees": count,
         "model": "the user's own file" if own else "written from the arrays of the workload",

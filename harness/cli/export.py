@@ -29,8 +29,9 @@ def command(
     """Write the answer to BRIEF_OR_DECISION as tables, figures and a summary.
 
     BRIEF_OR_DECISION is as for `harness report`. DIR gets decision.json; summary.md for a pull
-    request; the tables options, rejections, fleet_year, points, energy and records, each as CSV and
-    Parquet; columns.csv, which says what each column means; and figures/ as SVG and PNG.
+    request; tables of the options, rules, costs, break-evens, front, levers, shared fleet, points,
+    energy and records, each as CSV and Parquet; columns.csv, which says what each column means; and
+    figures/ as SVG and PNG.
     """
     from harness.cli.report import asked
     from harness.report.export import export

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("harness.cli.list:command", "List workloads, targets, briefs, adapters and meters."),
     "show": ("harness.cli.show:command", "Show one workload, target or brief."),
     "validate": ("harness.cli.validate:command", "Check YAML files; every problem with its line."),
+    "new": ("harness.cli.new:command", "Write a served target's file from the template."),
     "schema": ("harness.cli.schema:command", "Print a document's JSON Schema."),
     "doctor": ("harness.cli.doctor:command", "Check this machine, the runtimes and the plugins."),
     "power": ("harness.cli.power:command", "Show the power that a target draws now, live."),

@@ -123,6 +123,10 @@ def price_text(price: Price | None) -> str:
         return "no price"
     if price.kind == "rent":
         return f"{usd(price.usd_per_hour)} per hour"
+    if price.kind == "api":
+        from harness.economics import api_rates
+
+        return api_rates(price)
     return f"{usd(price.purchase_usd)} to buy"
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from harness import units
+from harness.cli.misses import front_lines, miss_lines
 from harness.cli.options import catalog_option, json_option, results_option
 from harness.cli.output import echo, echo_json, table
 from harness.errors import SpecError
 from harness.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from harness.catalog import Catalog
     from harness.schema import Target
@@ -59,6 +60,11 @@ def command(
         for each in decision.workloads:
             echo("\n".join(_text(each)))
             echo()
+        if decision.portfolio is not None:
+            from harness.cli.portfolio_text import portfolio_text
+
+            echo("\n".join(portfolio_text(decision.portfolio)))
+            echo()
     if output is not None and str(output) != "-":
         _write(decision, output)
     if not as_json and str(output) != "-":
@@ -76,20 +82,26 @@ def answer(brief_name: str, results: Path, catalog: Path | None) -> Decision:
     names, and the brief itself, must be readable: SpecError.
     """
     from harness.catalog import Catalog
+    from harness.cli.brief_check import load_brief
     from harness.execute.ledger import skipped
     from harness.mapper import decide
+    from harness.schema.levers import other_workloads
     from harness.store import Store
 
     found = Catalog.find(catalog)
-    brief = found.brief(brief_name)
-    workloads = [found.workload(row.workload) for row in brief.workloads]
+    brief = load_brief(brief_name, found)
+    names = [row.workload for row in brief.workloads]
+    names += [name for lever in brief.levers for name in other_workloads(lever).values()]
+    workloads = [found.workload(name) for name in dict.fromkeys(names)]
     problems: list[str] = []
+    store = Store(results)
+    records = list(store.records())
     if brief.targets:
         targets = [found.target(name) for name in brief.targets]
     else:
-        targets, problems = _targets(found)
-    store = Store(results)
-    records = list(store.records())
+        named = {stored.record.cell.target for stored in records}
+        named.update(offer.target for offer in brief.offers)
+        targets, problems = _targets(found, named)
     return decide(
         brief,
         workloads,
@@ -100,10 +112,15 @@ def answer(brief_name: str, results: Path, catalog: Path | None) -> Decision:
     )
 
 
-def _targets(catalog: Catalog) -> tuple[list[Target], list[str]]:
-    """Return the catalog's targets, and what is wrong with those that cannot be read."""
+def _targets(catalog: Catalog, named: Collection[str]) -> tuple[list[Target], list[str]]:
+    """Return the catalog's targets, and what is wrong with those that cannot be read.
+
+    Those that run only when asked for by name are left out unless they are `named`.
+    """
     targets, problems = [], []
     for entry in catalog.targets():
+        if entry.opt_in and entry.name not in named:
+            continue
         try:
             targets.append(catalog.target(entry.name))
         except SpecError as error:
@@ -153,6 +170,9 @@ def _text(answer: WorkloadDecision) -> list[str]:
         sizing = answer.choice.sizing
         counted = f"{units.count(sizing.needed)} needed and {units.count(sizing.spare)} spare"
         lines.append(f"  units of {answer.choice.target}: {counted}; {sizing.basis}")
+    lines += _tasks(answer.choice)
+    if answer.burst is not None:
+        lines.append(f"  burst: {answer.burst.text}")
     if answer.flips:
         lines += ["", "  what would change this answer", *(f"  - {f.text}" for f in answer.flips)]
     if answer.measure_next:
@@ -160,8 +180,15 @@ def _text(answer: WorkloadDecision) -> list[str]:
         lines += ["", "  what is worth finding out before signing", *told]
     if answer.break_even is not None:
         lines.append(f"  rent or buy: {answer.break_even.text}")
+    if answer.break_evens:
+        thumb = answer.break_evens[0].rule_of_thumb.partition(";")[0]
+        told = (f"  - {pair.text}" for pair in answer.break_evens)
+        lines += ["", "  kinds of supply over the volume", *told, f"    beside it: {thumb}"]
+    lines += _horizon(answer.options)
     if top := _swings(answer):
         lines += ["", *_indented(top)]
+    lines += _levers(answer)
+    lines += front_lines(answer)
     ruled_out = [
         [outcome.target, rejection.rule, _with_remedy(rejection)]
         for outcome in answer.outcomes
@@ -171,7 +198,87 @@ def _text(answer: WorkloadDecision) -> list[str]:
     if ruled_out:
         header = ["ruled out", "rule", "why, and what may change it"]
         lines += ["", *_indented(table(ruled_out, header=header))]
+    lines += miss_lines(answer)
     return lines
+
+
+def _tasks(choice: Option | None) -> list[str]:
+    """Return how long the tasks of an agent take on the choice, and what one of them costs."""
+    if choice is None or choice.task is None:
+        return []
+    task = choice.task
+    each = "one after another" if task.order == "sequential" else "at once"
+    figures = [f"mean {units.seconds(task.mean_s)}"]
+    for quantile in task.quantiles:
+        figure = units.seconds(quantile.value_s) if quantile.reason is None else quantile.reason
+        figures.append(f"p{quantile.percentile:g} {figure}")
+    text = f"  a task of {units.count(task.calls_per_task)} calls {each}: {', '.join(figures)}"
+    if task.slo is not None:
+        text += f"; {task.state}: p{task.slo.percentile:g} <= {units.seconds(task.slo.limit_s)}"
+    if choice.cost_per_task_usd is not None:
+        text += f"; {units.usd(choice.cost_per_task_usd.value)} a task"
+    return [text, f"    {task.basis}"]
+
+
+def _levers(answer: WorkloadDecision) -> list[str]:
+    """Return what each declared lever would do to the yearly cost, and how that is known."""
+    if not answer.levers:
+        return []
+    lines = ["", "  what else could be done (the choice stays)"]
+    for lever in answer.levers:
+        name = lever.kind.replace("_", " ")
+        if lever.usd_per_year is None or lever.today_usd_per_year is None:
+            lines.append(f"  - {name}: {lever.what}: {lever.reason}")
+        else:
+            saved = lever.today_usd_per_year - lever.usd_per_year
+            turn = "less" if saved > 0 else "more"
+            difference = f"{units.usd(abs(saved))} {turn}" if saved else "the same"
+            lines.append(
+                f"  - {name}: {lever.what}: {units.usd(lever.usd_per_year)} a year, {difference} "
+                f"({lever.evidence}: {lever.formula})"
+            )
+        lines += [f"    quality of {check}" for check in lever.quality]
+        if lever.assumptions:
+            lines.append(f"    assumed: {'; '.join(lever.assumptions)}")
+        if lever.needs:
+            lines.append(f"    needs: {'; '.join(lever.needs)}")
+    return lines
+
+
+def _horizon(options: Sequence[Option]) -> list[str]:
+    """Return the total cost over the horizon, and the first, twelfth and last month's bill."""
+    rows = []
+    for option in options:
+        if option.tco is None:
+            continue
+        months = {m.month: m for m in option.bill}
+        shown = (months.get(1), months.get(12), months.get(option.tco.months))
+        rows.append(
+            [
+                option.target,
+                _amount(option.tco.usd),
+                units.usd(option.tco.purchases_usd + option.tco.integration_usd),
+                *("" if month is None else _amount(month.usd) for month in shown),
+            ]
+        )
+    if not rows:
+        return []
+    length = next(option.tco.months for option in options if option.tco is not None)
+    header = [
+        f"over {length} months, as worth today",
+        "total",
+        "bought, taken up",
+        "month 1",
+        "month 12",
+        "last month",
+    ]
+    return ["", *_indented(table(rows, header=header))]
+
+
+def _amount(figure: Interval) -> str:
+    from harness.mapper.choice import cost_text
+
+    return cost_text(figure)
 
 
 def _swings(answer: WorkloadDecision, most: int = 5) -> str:
@@ -233,6 +340,8 @@ def _footprint(options: Sequence[Option]) -> str:
 def _line(line: EnergyLine | None) -> str:
     if line is None or line.figure is None:
         in_rent = line is not None and line.name == "electricity" and line.remedy is None
+        if line is not None and line.basis.startswith("in the API's price"):
+            return "in the API's price"
         return "in the rent" if in_rent else "not known"
     figure = line.figure
     text = units.interval(figure.value, figure.low, figure.high, line.unit)
@@ -263,7 +372,7 @@ def _row(place: int, option: Option, odds: Odds | None) -> list[str]:
         cost_text(option.cost_per_unit_usd),
         cost_text(option.cost_per_unit_full_usd),
         year,
-        str(option.replicas),
+        "as used" if option.kind == "api" else str(option.replicas),
         f"{option.slo_state}: p{check.limit.percentile:g} {check.limit.metric} "
         f"{units.seconds(check.value_s)} of {units.seconds(check.limit.limit_s)}",
         _energy(option.energy_j_per_request, option.energy_boundary),

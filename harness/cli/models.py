@@ -25,7 +25,7 @@ from harness.errors import HarnessError, PrerequisiteError, SpecError, StoreErro
 from harness.files import write_whole
 from harness.models.build import build_model
 from harness.models.cache import Artefact, artefacts, remove
-from harness.models.model import Architecture, Model
+from harness.models.model import Declared, Model
 from harness.schema import Workload
 from harness.schema.base import Task
 from harness.schema.workload import SpeechQuality, TextQuality
@@ -183,7 +183,7 @@ def clear(unused: bool, yes: bool, catalog: Path | None) -> None:
     echo(f"removed {_total(removed)} from {cache}")
 
 
-def _architectures(workload: Workload) -> Iterator[tuple[str, Architecture]]:
+def _architectures(workload: Workload) -> Iterator[tuple[str, Declared]]:
     """Yield each model that `workload` runs, with its place in the workload in words."""
     yield f"{workload.name}, the model", workload.model
     for gate in workload.quality:
@@ -203,7 +203,7 @@ def _users(catalog: Catalog, cache: Path) -> dict[str, list[str]]:
     return dict(users)
 
 
-def _model(architecture: Architecture, task: Task, cache: Path, data: Path) -> Model:
+def _model(architecture: Declared, task: Task, cache: Path, data: Path) -> Model:
     return build_model(architecture, task, cache=cache, data=data)
 
 

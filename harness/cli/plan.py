@@ -12,6 +12,7 @@ from harness.cli.options import catalog_option, json_option
 from harness.cli.output import echo, echo_json, table
 from harness.cli.run import plan_of, selection
 from harness.execute.ledger import Options
+from harness.schema.tasks import in_words
 
 
 @click.command("plan")
@@ -43,6 +44,7 @@ def command(
                     "skip": planned.skip,
                     "unsupported": planned.unsupported,
                     "estimate_s": planned.estimate_s,
+                    "calls": in_words(planned.workload.agent, planned.workload.turns),
                 }
                 for planned in cells
             ]
@@ -54,6 +56,13 @@ def command(
     ]
     if rows:
         echo(table(rows, header=["#", "cell", "about"]))
+    together = {
+        f"{c.workload.name}: {words}"
+        for c in cells
+        if (words := in_words(c.workload.agent, c.workload.turns))
+    }
+    for line in sorted(together):
+        echo(line)
     for target, reason in sorted({(c.target.name, c.skip) for c in cells if c.skip}):
         echo(f"skipped {target}: {reason}")
     refused = {

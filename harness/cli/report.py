@@ -1,8 +1,10 @@
-"""`harness report`: the answer to a brief as one HTML file for the people who sign."""
+"""`harness report`: the answer to a brief as HTML: one file to sign, or a folder of pages."""
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from harness.errors import SpecError
 from harness.files import write_whole
 
 if TYPE_CHECKING:
+    from harness.report.over_time import Columns
     from harness.schema import Decision, Record
 
 
@@ -24,12 +27,12 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    metavar="FILE",
-    help="Where to write; - is standard output.  [default: reports/BRIEF.html]",
+    metavar="FILE|DIR/",
+    help="Where to write: - is standard output, a name that ends in / a folder with a page for "
+    "each target and each record too.  [default: reports/BRIEF.html]",
 )
-def command(question: str, results: Path, catalog: Path | None, output: Path | None) -> None:
-    """Write the answer to BRIEF_OR_DECISION as one HTML file.
+def command(question: str, results: Path, catalog: Path | None, output: str | None) -> None:
+    """Write the answer to BRIEF_OR_DECISION as one HTML file, or as a folder of pages.
 
     BRIEF_OR_DECISION is a brief (a name or a YAML file), answered from the records, or a decision
     (a JSON file of `harness map BRIEF -o FILE`), shown with the very records that it was made from.
@@ -37,15 +40,49 @@ def command(question: str, results: Path, catalog: Path | None, output: Path | N
     from harness.report import render
 
     decision, records, shown = asked(question, results, catalog)
-    page = render(decision, records, command=f"harness report {shlex.quote(shown)}")
-    if str(output) == "-":
+    again = f"harness report {shlex.quote(shown)}"
+    if output is not None and (output.endswith(os.sep) or Path(output).is_dir()):
+        _write_folder(decision, records, results, Path(output), again)
+        return
+    page = render(decision, records, command=again)
+    if output == "-":
         click.echo(page.encode(), nl=False)
         return
-    path = output or Path("reports") / f"{decision.brief.name}.html"
+    path = Path(output) if output else Path("reports") / f"{decision.brief.name}.html"
     write_whole(path, page, hint="name another file with -o")
     for warning in decision.warnings:
         echo(f"warning: {warning}", err=True)
     echo(f"report in {path}; next: open it in a browser, print it, or send it: it is one file")
+
+
+def _write_folder(
+    decision: Decision, records: Sequence[Record], results: Path, folder: Path, again: str
+) -> None:
+    """Write the report as `folder`; the targets' pages show every record in `results`."""
+    from harness.measure.samples import read_parquet
+    from harness.report.folder import pages, write_folder
+    from harness.store import Store
+
+    store = Store(results)
+    stored = {each.record.id: each for each in store.records()}
+    for problem in store.problems:
+        echo(f"warning: {problem}", err=True)
+
+    def samples(record: Record) -> Columns | None:
+        path = stored[record.id].folder / "samples.parquet"
+        return read_parquet(path) if path.is_file() else None
+
+    made = pages(
+        decision,
+        records,
+        samples=samples,
+        history=[each.record for each in stored.values()],
+        command=f"{again} -o {shlex.quote(folder.name)}/",
+    )
+    count = write_folder(made, folder, lambda name: echo(f"writing {name}", err=True))
+    for warning in decision.warnings:
+        echo(f"warning: {warning}", err=True)
+    echo(f"{count} pages in {folder}; next: open {folder / 'index.html'} in a browser")
 
 
 def asked(

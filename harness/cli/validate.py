@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 
 from harness.catalog import DOCUMENT_OF, Catalog, Entry, Kind, weight_files
+from harness.cli.brief_check import brief_problems
 from harness.cli.options import catalog_option, json_option
 from harness.cli.output import echo, echo_json
 from harness.documents import Loaded, did_you_mean, load
-from harness.errors import Problem, SpecError
+from harness.errors import PrerequisiteError, Problem, SpecError
 from harness.plugins import adapters
 from harness.schema import Brief, Document, Target, Workload
-from harness.yaml_reader import Steps, display_name, read_yaml, shown
+from harness.yaml_reader import Source, Steps, display_name, read_yaml, shown
 
 KINDS: tuple[Kind, ...] = ("workload", "target", "brief")
 KEY_OF: dict[Kind, str] = {"workload": "task", "target": "hardware", "brief": "as_of"}
@@ -41,8 +42,10 @@ def command(
 ) -> None:
     """Check YAML files, or the files in folders; without PATHS, the whole catalog.
 
-    Also checks that the weight files of workloads exist and that briefs name existing entries. An
-    adapter that is not installed here is a warning. Exit status 2 if anything is wrong.
+    Also checks that the files of workloads exist, that your own prompts, recordings, questions and
+    model folders can be used, and that briefs name existing entries and do not contradict
+    themselves. An adapter that is not installed here is a warning. Exit status 2 if anything is
+    wrong.
     """
     found = Catalog.find(catalog)
     findings = Findings()
@@ -133,8 +136,11 @@ def _check(entry: Entry, catalog: Catalog, findings: Findings) -> None:
         return
     document, source = loaded.document, loaded.source
     if isinstance(document, Workload):
-        for steps, message, hint in _missing_files(document, entry.folder):
+        missing = list(_missing_files(document, entry.folder))
+        for steps, message, hint in missing:
             findings.problems.append(source.problem(steps, message, hint=hint))
+        if not missing:
+            findings.problems += _wrong_files(document, entry.folder, source)
     elif isinstance(document, Target):
         name = document.runtime.adapter
         known = sorted({plugin.name for plugin in adapters()})
@@ -144,8 +150,7 @@ def _check(entry: Entry, catalog: Catalog, findings: Findings) -> None:
             steps = ("runtime", "adapter")
             findings.warnings.append(source.problem(steps, message, hint=hint))
     elif isinstance(document, Brief):
-        for steps, message, hint in _unknown_names(document, catalog):
-            findings.problems.append(source.problem(steps, message, hint=hint))
+        findings.problems += brief_problems(document, source, catalog)
 
 
 Fault = tuple[Steps, str, str | None]
@@ -162,17 +167,15 @@ def _missing_files(workload: Workload, folder: Path) -> Iterator[Fault]:
             yield steps, f"no such file: {display_name(path)}", "it is relative to workloads/"
 
 
-def _unknown_names(brief: Brief, catalog: Catalog) -> Iterator[Fault]:
-    named: list[tuple[Steps, Kind, str]] = [
-        (("workloads", index, "workload"), "workload", part.workload)
-        for index, part in enumerate(brief.workloads)
-    ]
-    named += [(("targets", i), "target", target) for i, target in enumerate(brief.targets)]
-    for steps, kind, name in named:
-        try:
-            catalog.entry(kind, name)
-        except SpecError as error:
-            yield steps, error.message, error.hint
+def _wrong_files(workload: Workload, folder: Path, source: Source) -> Iterator[Problem]:
+    """Yield what is wrong in the user's own files, by their own lines where they have any."""
+    from harness.models.own_check import faults
+
+    try:
+        for steps, error in faults(workload, folder):
+            yield from error.problems or [source.problem(steps, error.message, hint=error.hint)]
+    except PrerequisiteError:
+        return  # a package to read them is missing: the cell says so
 
 
 def _print(findings: Findings) -> None:

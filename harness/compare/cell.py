@@ -172,7 +172,11 @@ def _step_above(records: Sequence[Record]) -> float | None:
         point = record.headline_point
         if point is None or point.load is None:
             return None
-        above = [p.load for p in record.points if p.load is not None and p.load > point.load]
+        above = [
+            p.load
+            for p in record.points
+            if p.load is not None and p.load > point.load and not p.client_bound
+        ]
         if not above:
             return None
         steps.append(min(above) / point.load)
@@ -182,9 +186,13 @@ def _step_above(records: Sequence[Record]) -> float | None:
 def _common_load(records: Sequence[Record]) -> float | None:
     """Return the highest load that every run measured and at which none missed the SLO.
 
-    Without one, the lowest that every run measured; None where a record has one point only.
+    Without one, the lowest that every run measured; None where a record has one point only. Points
+    at which the client was the limit say nothing of the target.
     """
-    loads = [{p.load: p.slo_state for p in r.points if p.load is not None} for r in records]
+    loads = [
+        {p.load: p.slo_state for p in r.points if p.load is not None and not p.client_bound}
+        for r in records
+    ]
     common = sorted(set.intersection(*(set(each) for each in loads)))
     good = [load for load in common if all(each[load] != "missed" for each in loads)]
     return good[-1] if good else common[0] if common else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import units
+from harness.economics import api_rates
 from harness.mapper.draws import CLASS_SPREAD
-from harness.schema.brief import Brief, BriefWorkload, CarbonIntensity
+from harness.mapper.limits import limit_texts
+from harness.schema.brief import Brief, BriefWorkload, CarbonIntensity, Economics
 from harness.schema.decision import Assumption, WorkloadDecision
 from harness.schema.target import Target
 from harness.schema.workload import Demand, Workload
@@ -59,15 +61,16 @@ def assumptions(
 ) -> tuple[Assumption, ...]:
     """Return the inputs of the brief, the demands, the prices of `targets` and the method."""
     return (
-        *_of_brief(brief),
+        *_of_brief(brief, [demand for _, _, demand in asked]),
         *(item for row in asked for item in _of_demand(brief, *row)),
+        *(item for answer in answers for item in _of_answer(answer)),
         *(item for target in targets for item in _of_price(target)),
         *(item for answer in answers for item in _of_power(answer)),
         *(Assumption(name=n, value=v, source="docs/mapper.md") for n, v in METHOD),
     )
 
 
-def _of_brief(brief: Brief) -> list[Assumption]:
+def _of_brief(brief: Brief, demands: Sequence[Demand]) -> list[Assumption]:
     source = f"brief {brief.name}"
     money, limits = brief.economics, brief.constraints
     kwh, pue = money.electricity_usd_per_kwh, money.pue
@@ -93,15 +96,58 @@ def _of_brief(brief: Brief) -> list[Assumption]:
         ("price age", f"at most {limits.max_price_age_days} days", source),
         ("evidence", f"{limits.minimum_evidence} or better", source),
     ]
-    rows += _of_uncertainty(brief)
-    if limits.tiers:
-        rows.append(("tiers", ", ".join(limits.tiers), source))
-    if limits.residency:
-        rows.append(("residency", ", ".join(limits.residency), source))
+    rows += [(name, value, source) for name, value in _of_payment(money)]
+    rows += _of_uncertainty(brief, demands)
+    rows += [(name, value, source) for name, value in limit_texts(limits)]
+    rows += [
+        (
+            f"{offer.target}: offered",
+            f"{offer.site.tier} in {offer.site.region}, data under {offer.site.jurisdiction}, in "
+            "place of what the target declares",
+            source,
+        )
+        for offer in brief.offers
+    ]
     return [Assumption(name=n, value=v, source=s) for n, v, s in rows]
 
 
-def _of_uncertainty(brief: Brief) -> list[tuple[str, str, str]]:
+def _of_payment(money: Economics) -> list[tuple[str, str]]:
+    """Return how rent is paid, what a new stack takes, and how the demand begins.
+
+    What the brief leaves out is told where it stands for something.
+    """
+    mix, weeks = money.rent_mix, money.integration_weeks_per_stack
+    rows = [
+        (
+            "rent",
+            "all on demand"
+            if mix is None
+            else f"{units.percent(mix.on_demand)} on demand, {units.percent(mix.reserved)} "
+            f"reserved, {units.percent(mix.spot)} spot, as far as a price has them",
+        ),
+        (
+            "integration",
+            f"{weeks:g} weeks at {units.usd(money.integration_usd_per_week)} for each workload "
+            f"on a new stack; known: {', '.join(money.known_stacks) or 'none'}"
+            if weeks
+            else "not stated, so taking up a new stack costs nothing",
+        ),
+        (
+            "ramp",
+            f"the demand grows to its full volume over {money.ramp_months} months"
+            if money.ramp_months
+            else "none: the full volume from the first month",
+        ),
+    ]
+    if money.egress_bytes_per_request is not None:
+        rows.append(("egress", f"{units.data(money.egress_bytes_per_request)} a request"))
+    if money.edge_sites > 1:
+        sites = units.count(money.edge_sites)
+        rows.append(("edge sites", f"{sites}, each with an equal part of the demand"))
+    return rows
+
+
+def _of_uncertainty(brief: Brief, demands: Sequence[Demand]) -> list[tuple[str, str, str]]:
     """Return the spare units and how far each input may be from what is stated."""
     source, spread = f"brief {brief.name}", brief.uncertainty
     spare = brief.constraints.spare_units
@@ -114,6 +160,10 @@ def _of_uncertainty(brief: Brief) -> list[tuple[str, str, str]]:
         ("throughput without a bound", spread.throughput_open, "on the side that has none"),
         ("throughput, unit to unit", spread.unit_to_unit, "one factor for each chip"),
     ]
+    if any(demand.result_cache_hit for demand in demands):
+        stated.append(("result cache hits", spread.result_cache_hit, "added to their share"))
+    if any(demand.batchable_share for demand in demands):
+        stated.append(("batchable share", spread.batchable_share, "added to the share"))
     return [
         (
             "spare units",
@@ -155,25 +205,101 @@ def _of_demand(
         "peak_factor": f"busiest hour {units.number(demand.peak_factor)} x the mean",
         "residency": f"data in {', '.join(demand.residency) or 'any jurisdiction'}",
         "tiers": f"tiers {', '.join(demand.tiers)}",
+        **_demand_texts(demand),
+    }
+    # What follows from another statement has the source of that one.
+    stated_as = {
+        "requests_per_month": "tasks_per_month" if demand.tasks_per_month else None,
+        "peak_factor": "hourly_profile" if demand.hourly_profile else None,
     }
     return [
         Assumption(
             name=f"{workload.name}: demand",
             value=value,
             source=f"workload {workload.name}"
-            if getattr(row.demand, name) is None
+            if getattr(row.demand, stated_as.get(name) or name) is None
             else f"brief {brief.name}",
         )
         for name, value in values.items()
     ]
 
 
+def _demand_texts(demand: Demand) -> dict[str, str]:
+    """Return the parts of the demand that may be left out, each by its field."""
+    profile, agent, burst = demand.hourly_profile, demand.agent, demand.burst
+    texts = {
+        "batchable_share": f"{units.percent(demand.batchable_share)} of the requests may wait for "
+        "other hours"
+        + (", and run at the mean rate of all hours" if demand.batchable_share else ""),
+        "result_cache_hit": f"{units.percent(demand.result_cache_hit)} of the requests are "
+        "answered from a cache before the fleet",
+        "prefix_hit": f"{units.percent(demand.prefix_hit)} of the prompt tokens are in a prefix "
+        "cache; no throughput is credited for it",
+    }
+    if profile is not None:
+        texts["hourly_profile"] = f"an hourly profile of {units.count(len(profile))} hours"
+    if demand.tasks_per_month is not None:
+        texts["tasks_per_month"] = f"{units.count(demand.tasks_per_month)} tasks a month"
+    if agent is not None:
+        order = "one after another" if agent.order == "sequential" else "at once"
+        texts["agent"] = (
+            f"tasks of {units.count(agent.calls_per_task)} calls {order}, whose latencies are "
+            "independent of each other; calls that a cache answers count as the others"
+        )
+    if burst is not None:
+        texts["burst"] = (
+            f"a burst of {units.number(burst.factor)} times the busiest hour's rate for "
+            f"{units.seconds(burst.duration_s)}, as a fluid queue before all units, the spare ones "
+            "too, at their throughput at the SLO"
+        )
+    return texts
+
+
+def _of_answer(answer: WorkloadDecision) -> list[Assumption]:
+    """Return the utilisation that follows from the demand, and what the levers rest on."""
+    found = []
+    used = answer.utilisation
+    if used is not None and used.low is not None and used.high is not None:
+        found.append(
+            Assumption(
+                name=f"{answer.workload}: utilisation",
+                value=f"the units of the choice are used to {units.percent(used.value)} over the "
+                f"year ({units.percent(used.low)} to {units.percent(used.high)} in 95 % of the "
+                "draws): it follows from volume, profile, spare and throughput",
+                source="docs/demand.md",
+            )
+        )
+    found += [
+        Assumption(
+            name=f"{answer.workload}: lever {lever.kind.replace('_', ' ')}",
+            value=text,
+            source="docs/demand.md",
+        )
+        for lever in answer.levers
+        for text in lever.assumptions
+    ]
+    return found
+
+
 def _of_price(target: Target) -> list[Assumption]:
     price = target.price
     if price is None:
         return []
-    if price.kind == "rent":
+    if price.kind == "api":
+        value = api_rates(price)
+        if price.requests_per_minute_max is not None:
+            value += f"; at most {units.number(price.requests_per_minute_max)} requests a minute"
+    elif price.kind == "rent":
         value = f"{units.usd(price.usd_per_hour)} an hour for {price.sale_unit}"
+        if price.reserved_usd_per_hour is not None:
+            value += (
+                f"; reserved {units.usd(price.reserved_usd_per_hour)} for "
+                f"{price.commitment_years:g} years"
+            )
+        if price.spot_usd_per_hour is not None:
+            value += f"; spot {units.usd(price.spot_usd_per_hour)}"
+        if price.egress_usd_per_gb is not None:
+            value += f"; egress {units.usd(price.egress_usd_per_gb)} per GB"
     else:
         value = (
             f"{units.usd(price.purchase_usd)} for {price.sale_unit}, {price.life_years:g} years, "
@@ -181,6 +307,8 @@ def _of_price(target: Target) -> list[Assumption]:
             f"{units.percent(price.maintenance_share_per_year)} a year, colocation "
             f"{units.usd(price.colocation_usd_per_kw_month)} per kW and month"
         )
+    if price.licence_usd_per_year is not None:
+        value += f"; licence {units.usd(price.licence_usd_per_year)} a unit and year"
     return [
         Assumption(
             name=f"{target.name}: price",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import units
-from harness.mapper.feasibility import limit_text, margin_below
+from harness.mapper.agentic import promise_text
+from harness.mapper.feasibility import limit_text
 from harness.mapper.operating import share_of_limit, tightest
+from harness.mapper.relax import margin_below, relaxations
 from harness.schema.decision import Interval, Option, Rejection, TargetOutcome
 from harness.schema.workload import Workload
 
@@ -134,6 +136,8 @@ def _less(first: float, second: float) -> str:
 
 def _promise(option: Option) -> str:
     """Return how the option stands to its SLO, by the promise that is nearest to its limit."""
+    if option.task is not None and option.task.state == "unproven":
+        return f"does not prove its promise on tasks: {promise_text(option.task)}"
     check = tightest(option.slo)
     promise, figure = limit_text(check.limit), units.seconds(check.value_s)
     which = f"{promise} with {figure}"
@@ -182,6 +186,13 @@ def _behind(workload: Workload, option: Option, choice: Option) -> Rejection:
 
 
 def _unproven(workload: Workload, option: Option) -> Rejection:
+    if option.task is not None and option.task.state == "unproven":
+        return Rejection(
+            rule="slo",
+            text=f"the promise on tasks is not proven: {promise_text(option.task)}",
+            remedy=f"measure longer: harness run -w {workload.name} -t {option.target} "
+            "--profile rigorous",
+        )
     open_checks = [check for check in option.slo if check.state == "unproven"]
     check = tightest(open_checks or option.slo)
     limit = check.limit.limit_s
@@ -219,7 +230,8 @@ def _nearest_miss(workload: Workload, outcomes: Sequence[TargetOutcome]) -> str:
             f"No target can be chosen: none of {len(outcomes)} has a measurement that stands. "
             f"Measure them with `harness run -w {workload.name}`."
         )
-    nearest = min(outcomes, key=_distance)
+    single = [change.of for change in relaxations(outcomes)]
+    nearest = min(outcomes, key=lambda o: (o.target not in single[:1], *_distance(o)))
     against = "; ".join(f"{r.rule}: {r.text}" for r in nearest.rejections)
     return _sentence(
         f"None of {len(outcomes)} targets can serve this workload. Nearest is {nearest.target}, "

@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.economics import MONTHS_PER_YEAR, SECONDS_PER_YEAR
 from harness.mapper.candidate import Candidate, Cases, FloatArray
+from harness.mapper.capacity import planned_peak_factor
 from harness.schema.base import Evidence
 from harness.schema.brief import Uncertainty
 from harness.schema.decision import Interval
@@ -36,6 +37,20 @@ CLASS_SPREAD: Mapping[Evidence, float] = {
 Inference v5.1 (58 groups); the others are judgements of ours.
 """
 
+OWN_INPUTS = (
+    "throughput of ",
+    "power of ",
+    "volume",
+    "growth",
+    "peak_factor",
+    "result_cache_hit",
+    "batchable",
+)
+"""Inputs that each workload draws for itself."""
+
+MOST_SHARE = {"result_cache_hit": 0.99, "batchable": 1.0}
+"""Where a drawn share is cut: with every request from a cache there would be no demand."""
+
 LEAST_GROWTH, MOST_GROWTH = -0.9, 10.0
 SMALLEST_GROWTH = 1e-9
 
@@ -45,8 +60,8 @@ class Future:
     """The uncertain inputs of one workload: standard normal draws by the input's name.
 
     `fixed` holds inputs at one number of standard deviations in every draw. Names: "volume",
-    "growth", "peak_factor", "electricity", "price of SOURCE", "chip CHIP", "throughput of TARGET",
-    "power of TARGET".
+    "growth", "peak_factor", "result_cache_hit", "batchable", "electricity", "price of SOURCE",
+    "chip CHIP", "throughput of TARGET", "power of TARGET".
     """
 
     workload: str
@@ -58,7 +73,7 @@ class Future:
         """Return the draws of the input `name`."""
         if name in self.fixed:
             return np.full(self.spread.draws, self.fixed[name])
-        own = name.startswith(("throughput of ", "power of ", "volume", "growth", "peak_factor"))
+        own = name.startswith(OWN_INPUTS)
         key = f"{self.workload}: {name}" if own else name
         return _stream(self.spread.seed, key, self.spread.draws)
 
@@ -66,12 +81,13 @@ class Future:
         """Return the drawn inputs of `candidates`; shared sources and chips share their draws."""
         demand, spread = self.demand, self.spread
         volume = demand.requests_per_month * np.exp(spread.volume * self.normal("volume"))
+        volume = volume * self._rest("result_cache_hit", demand.result_cache_hit)
         growth = demand.growth_per_year + spread.growth * self.normal("growth")
         burst = np.exp(spread.peak_factor * self.normal("peak_factor"))
         mean, peak = _rates(
             volume,
             np.clip(growth, LEAST_GROWTH, MOST_GROWTH),
-            1 + (demand.peak_factor - 1) * burst,
+            1 + (demand.peak_factor - 1) * burst * self._rest("batchable", demand.batchable_share),
         )
         return Cases(
             mean=mean,
@@ -86,6 +102,17 @@ class Future:
             power=np.array([self._power(c) for c in candidates]),
             throughput=np.array([self._throughput(c) for c in candidates]),
         )
+
+    def _rest(self, name: str, stated: float) -> FloatArray:
+        """Return 1 less the share `stated`, as drawn about it; a share of 0 is 0 in every draw."""
+        if not stated:
+            return np.ones(self.spread.draws)
+        spread = {
+            "result_cache_hit": self.spread.result_cache_hit,
+            "batchable": self.spread.batchable_share,
+        }[name]
+        rest: FloatArray = 1 - np.clip(stated + spread * self.normal(name), 0.0, MOST_SHARE[name])
+        return rest
 
     def _throughput(self, candidate: Candidate) -> FloatArray:
         own = _two_sided(candidate.throughput, self.spread.throughput_open)
@@ -106,9 +133,9 @@ def planned(candidates: Sequence[Candidate], demand: Demand, factors: FloatArray
     ones = np.ones(len(factors))
     each = np.ones((len(candidates), len(factors)))
     mean, peak = _rates(
-        demand.requests_per_month * factors,
+        demand.requests_per_month * (1 - demand.result_cache_hit) * factors,
         demand.growth_per_year * ones,
-        demand.peak_factor * ones,
+        planned_peak_factor(demand) * ones,
     )
     throughput = each * np.array([[c.throughput.value] for c in candidates])
     return Cases(

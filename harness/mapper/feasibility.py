@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
+from statistics import NormalDist
 
 from harness import units
 from harness.mapper.capacity import Work
+from harness.mapper.declared import declared
 from harness.mapper.operating import (
     EVIDENCE_ORDER,
     point_within_slo,
@@ -14,12 +18,36 @@ from harness.mapper.operating import (
     tightest,
     worst_evidence,
 )
+from harness.mapper.relax import cut, margin_above, margin_below, relaxation
 from harness.mapper.standing import SIZING_SCENARIO, Standing
 from harness.schema.brief import Brief
 from harness.schema.decision import Rejection
 from harness.schema.record import Point, QualityCheck, Record, SloCheck
 from harness.schema.target import Target
 from harness.schema.workload import Demand, SloLimit, Workload
+
+OPERATOR = re.compile(r"operators? ")
+"""How a runtime's refusal begins when it is about operators."""
+
+Z_95 = 1.959964
+LEAST_SHOWN = 0.001
+
+DECLARED = frozenset(
+    {
+        "evidence",
+        "tier",
+        "residency",
+        "air_gap",
+        "vendor",
+        "precision",
+        "edge_latency",
+        "memory",
+        "price_age",
+        "rate_limit",
+        "lead_time",
+    }
+)
+"""Rules that leave the throughput and the price known: a fleet can be sized all the same."""
 
 
 def rejections(
@@ -37,19 +65,8 @@ def rejections(
     """
     return (
         *_evidence(brief, workload, target, known, work, skip),
-        *_site(brief, demand, target),
-        *_price(brief, target),
+        *declared(brief, workload, demand, target, known.records),
     )
-
-
-def margin_below(number: float, limit: float) -> float | None:
-    """Return (limit - number) / limit of a figure that must stay below; None at a limit of 0."""
-    return (limit - number) / limit if limit else None
-
-
-def margin_above(number: float, limit: float) -> float | None:
-    """Return (number - limit) / limit of a figure that must stay above; None at a limit of 0."""
-    return (number - limit) / limit if limit else None
 
 
 def run_command(workload: Workload, target: Target) -> str:
@@ -73,11 +90,12 @@ def _evidence(
     remedy = run_command(workload, target)
     if not known.records:
         return [_without_records(workload, known, remedy, skip)]
-    found = [*_invalid(known.records, remedy), *_weak(brief, known.records, remedy)]
-    found += _quality(known.records)
+    found = [*_invalid(known.records, remedy), *_weak(brief, target, known.records, remedy)]
+    found += _operators(known.records)
+    found += _quality(target, known.records)
     # Figures of an invalid record say nothing about the promise, either way.
     if not any(rejection.rule == "invalid" for rejection in found):
-        found += _slo(known.records, work, remedy)
+        found += _slo(target, known.records, work, remedy)
     return found
 
 
@@ -96,11 +114,13 @@ def _without_records(
         assert failed.failure is not None
         failure = failed.failure
         rule = "unsupported" if failed.status == "unsupported" else "failed"
-        kind = "" if rule == "unsupported" else f"{failure.kind}: "
+        if rule == "unsupported" and OPERATOR.match(failure.message):
+            rule = "operators"
+        kind = f"{failure.kind}: " if rule == "failed" else ""
         return Rejection(
             rule=rule,  # type: ignore[arg-type]
-            text=_cut(f"{failed.cell.scenario.kind}: {kind}{failure.message}"),
-            remedy=failure.hint or (None if rule == "unsupported" else remedy),
+            text=cut(f"{failed.cell.scenario.kind}: {kind}{failure.message}"),
+            remedy=failure.hint or (remedy if rule == "failed" else None),
         )
     text = f"no measurement of the '{SIZING_SCENARIO}' scenario"
     if known.outdated:
@@ -110,7 +130,7 @@ def _without_records(
     if skip:
         text += f"; the newest run skipped the target: {skip}"
         remedy = f"on a machine that can run it: {remedy}"
-    return Rejection(rule="not_measured", text=_cut(text), remedy=remedy)
+    return Rejection(rule="not_measured", text=cut(text), remedy=remedy)
 
 
 def _invalid(records: Sequence[Record], remedy: str) -> list[Rejection]:
@@ -123,7 +143,7 @@ def _invalid(records: Sequence[Record], remedy: str) -> list[Rejection]:
     return [
         Rejection(
             rule="invalid",
-            text=_cut(f"the measurement is invalid: {text or 'no reason recorded'}"),
+            text=cut(f"the measurement is invalid: {text or 'no reason recorded'}"),
             number=first.value if first else None,
             limit=first.limit if first else None,
             remedy=remedy,
@@ -131,7 +151,27 @@ def _invalid(records: Sequence[Record], remedy: str) -> list[Rejection]:
     ]
 
 
-def _weak(brief: Brief, records: Sequence[Record], remedy: str) -> list[Rejection]:
+def _operators(records: Sequence[Record]) -> list[Rejection]:
+    """Return the operators that the runtime said it does not have, although it ran."""
+    missing: dict[str, None] = {}
+    for record in records:
+        covered = record.session.get("operators")
+        names = covered.get("unsupported") if isinstance(covered, dict) else None
+        missing |= dict.fromkeys(str(name) for name in names or ())
+    if not missing:
+        return []
+    return [
+        Rejection(
+            rule="operators",
+            text=cut(f"the runtime has no implementation of {', '.join(missing)}"),
+            number=float(len(missing)),
+            limit=0.0,
+            unit="operators",
+        )
+    ]
+
+
+def _weak(brief: Brief, target: Target, records: Sequence[Record], remedy: str) -> list[Rejection]:
     evidence, needed = worst_evidence(records), brief.constraints.minimum_evidence
     if EVIDENCE_ORDER.index(evidence) <= EVIDENCE_ORDER.index(needed):
         return []
@@ -140,11 +180,17 @@ def _weak(brief: Brief, records: Sequence[Record], remedy: str) -> list[Rejectio
             rule="evidence",
             text=f"the figures are {evidence}; the brief asks for {needed} or better",
             remedy=remedy,
+            relaxation=relaxation(
+                "evidence",
+                target.name,
+                [("constraints.minimum_evidence", needed, evidence)],
+                f"decide on figures that are {evidence}",
+            ),
         )
     ]
 
 
-def _quality(records: Sequence[Record]) -> list[Rejection]:
+def _quality(target: Target, records: Sequence[Record]) -> list[Rejection]:
     """Return the failed checks, each once with its worst figure over the repeats."""
     if any(not record.quality for record in records):
         return [Rejection(rule="quality", text="the quality gate was not evaluated")]
@@ -153,7 +199,7 @@ def _quality(records: Sequence[Record]) -> list[Rejection]:
         name = (check.gate, check.metric)
         if name not in worst or _quality_margin(check) < _quality_margin(worst[name]):
             worst[name] = check
-    return [_quality_rejection(worst[name]) for name in sorted(worst)]
+    return [_quality_rejection(target, worst[name]) for name in sorted(worst)]
 
 
 def _quality_margin(check: QualityCheck) -> float:
@@ -163,29 +209,37 @@ def _quality_margin(check: QualityCheck) -> float:
     return difference if check.better == "lower" else -difference
 
 
-def _quality_rejection(check: QualityCheck) -> Rejection:
+def _quality_rejection(target: Target, check: QualityCheck) -> Rejection:
     side, margin = (
         ("at most", margin_below) if check.better == "lower" else ("at least", margin_above)
     )
     figure = units.number(check.value, check.reason)
     return Rejection(
         rule="quality",
-        text=_cut(
+        text=cut(
             f"{check.gate}: {check.metric} is {figure}, must be {side} {units.number(check.limit)}"
         ),
         number=check.value,
         limit=check.limit,
         margin=None if check.value is None else margin(check.value, check.limit),
         unit=check.metric,
+        relaxation=None
+        if check.value is None
+        else relaxation(
+            "quality",
+            target.name,
+            [(f"workload.quality.{check.gate}.{check.metric}", check.limit, check.value)],
+            f"accept a {check.metric} of {figure}",
+        ),
     )
 
 
-def _slo(records: Sequence[Record], work: Work, remedy: str) -> list[Rejection]:
+def _slo(target: Target, records: Sequence[Record], work: Work, remedy: str) -> list[Rejection]:
     """Return the promises that no tested load keeps, as of the load that comes nearest."""
     for record in records:
         point = point_within_slo(record)
         if point is None:
-            return _missed(record, remedy)
+            return _missed(target, record, remedy)
         if throughput_of(point, work.metric) is None:
             metric = point.metrics.get(work.metric)
             reason = metric.reason if metric is not None else None
@@ -200,16 +254,31 @@ def _slo(records: Sequence[Record], work: Work, remedy: str) -> list[Rejection]:
     return []
 
 
-def _missed(record: Record, remedy: str) -> list[Rejection]:
-    points = [point for point in record.points if point.slo]
+def _missed(target: Target, record: Record, remedy: str) -> list[Rejection]:
+    points = [point for point in record.points if point.slo and not point.client_bound]
     if not points:
         return [Rejection(rule="slo", text="no point was checked against the SLO", remedy=remedy)]
     best = min(points, key=lambda point: share_of_limit(point.slo))
     missed = [check for check in best.slo if check.state == "missed"]
-    return [_missed_check(best, check) for check in missed or (tightest(best.slo),)]
+    return [_missed_check(target, best, check) for check in missed or (tightest(best.slo),)]
 
 
-def _missed_check(point: Point, check: SloCheck) -> Rejection:
+def p_meets(check: SloCheck) -> float | None:
+    """Return the chance that the promise is kept; None where the quantile has no upper bound.
+
+    Phi(ln(limit / value) / sigma), sigma = ln(upper bound / value) / 1.96: the quantile is taken as
+    lognormal with the upper end of its 95 % interval. 0 or 1 where the bound is the value.
+    """
+    if check.value_s is None or check.high_s is None or min(check.value_s, check.high_s) <= 0:
+        return None
+    room = math.log(check.limit.limit_s / check.value_s)
+    sigma = math.log(check.high_s / check.value_s) / Z_95
+    if sigma <= 0:
+        return float(room >= 0)
+    return NormalDist().cdf(room / sigma)
+
+
+def _missed_check(target: Target, point: Point, check: SloCheck) -> Rejection:
     limit = check.limit
     where = "" if point.load is None else f" at {units.percent(point.load)} load, the best tested"
     if check.value_s is None:
@@ -218,74 +287,27 @@ def _missed_check(point: Point, check: SloCheck) -> Rejection:
         figure = f"is {units.seconds(check.value_s)}"
         if check.state != "missed":
             figure += f", but the point as a whole is {point.slo_state}"
+    chance = p_meets(check)
+    bound = "no upper bound is known"
+    if check.high_s is not None and chance is not None:
+        bound = f"the upper bound is {units.seconds(check.high_s)}"
+        shown = units.percent(chance) if chance >= LEAST_SHOWN else "below 0.1 %"
+        bound += f", P(meets) {shown}"
+    name = f"p{limit.percentile:g} {limit.metric}"
     return Rejection(
         rule="slo",
-        text=f"p{limit.percentile:g} {limit.metric} {figure}{where}; "
-        f"at most {units.seconds(limit.limit_s)}",
+        text=f"{name} {figure}{where}; at most {units.seconds(limit.limit_s)}; {bound}",
         number=check.value_s,
         limit=limit.limit_s,
         margin=None if check.value_s is None else margin_below(check.value_s, limit.limit_s),
         unit="s",
+        p_meets=chance,
+        relaxation=None
+        if check.value_s is None or check.state != "missed"
+        else relaxation(
+            "slo",
+            target.name,
+            [(f"workload.slo.{name}.limit_s", limit.limit_s, check.value_s)],
+            f"promise {units.seconds(check.value_s)}, and measure against that",
+        ),
     )
-
-
-def _site(brief: Brief, demand: Demand, target: Target) -> list[Rejection]:
-    found = []
-    site = target.site
-    tiers = _both(demand.tiers, brief.constraints.tiers)
-    if tiers is not None and site.tier not in tiers:
-        found.append(
-            Rejection(
-                rule="tier",
-                text=f"stands in tier {site.tier}; allowed: {', '.join(tiers) or 'none'}",
-            )
-        )
-    places = _both(demand.residency, brief.constraints.residency)
-    if places is not None and site.jurisdiction not in places:
-        found.append(
-            Rejection(
-                rule="residency",
-                text=f"data would fall under {site.jurisdiction} ({site.region}); "
-                f"allowed: {', '.join(places) or 'none'}",
-            )
-        )
-    return found
-
-
-def _both(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...] | None:
-    """Return what both lists allow; an empty list allows all. None: everything is allowed."""
-    if not first or not second:
-        return tuple(first or second) or None
-    return tuple(name for name in first if name in second)
-
-
-def _price(brief: Brief, target: Target) -> list[Rejection]:
-    if target.price is None:
-        return [
-            Rejection(
-                rule="price",
-                text="the target has no price",
-                remedy=f"add a price with its source and date to the target '{target.name}'",
-            )
-        ]
-    age = (brief.as_of - target.price.date).days
-    limit = brief.constraints.max_price_age_days
-    if age <= limit:
-        return []
-    return [
-        Rejection(
-            rule="price_age",
-            text=f"the price of {target.price.date.isoformat()} is {age} days old on "
-            f"{brief.as_of.isoformat()}; at most {limit}",
-            number=age,
-            limit=limit,
-            margin=margin_below(age, limit),
-            unit="days",
-            remedy=f"look the price up again ({target.price.source})"[:2000],
-        )
-    ]
-
-
-def _cut(text: str) -> str:
-    """Return `text` at a length that a document takes."""
-    return text if len(text) <= 2000 else f"{text[:1999]}…"

@@ -67,22 +67,25 @@ def _prices(contest: Contest, choice: str) -> list[Flip]:
     found = []
     factor = (costs[rival] - free[own]) / (costs[own] - free[own])
     if 1 <= factor <= MOST_CHANGE:
-        found.append(_price_flip(contest, own, float(factor), contest.candidates[rival].target))
+        winner = contest.candidates[rival].target
+        found.append(_price_flip(contest, own, float(factor), winner, "above"))
     rivals = []
     for row in rest:
         factor = (costs[own] - free[row]) / (costs[row] - free[row])
         if 1 / MOST_CHANGE <= factor <= 1:
             rivals.append((-float(factor), row))
     for negative, row in sorted(rivals)[:CHALLENGERS]:
-        found.append(_price_flip(contest, row, -negative, contest.candidates[row].target))
+        winner = contest.candidates[row].target
+        found.append(_price_flip(contest, row, -negative, winner, "below"))
     return found
 
 
-def _price_flip(contest: Contest, row: int, factor: float, winner: str) -> Flip:
+def _price_flip(contest: Contest, row: int, factor: float, winner: str, side: str) -> Flip:
     candidate = contest.candidates[row]
     present, value = candidate.stated_usd, candidate.stated_usd * factor
     each = " an hour" if candidate.rented else " a unit"
-    above = "above" if factor >= 1 else "below"
+    if candidate.metered:
+        each = " per 1,000 requests"
     return Flip(
         input="price",
         of=candidate.target,
@@ -91,7 +94,7 @@ def _price_flip(contest: Contest, row: int, factor: float, winner: str) -> Flip:
         value=value,
         change=factor - 1,
         winner=winner,
-        text=f"price of {candidate.target} {above} {units.usd(value)}{each} "
+        text=f"price of {candidate.target} {side} {units.usd(value)}{each} "
         f"({_change(factor)} from {units.usd(present)}): {winner}",
     )
 

@@ -74,6 +74,13 @@ def _electricity(
             figure=None,
             basis="in the rent, which does not state it",
         )
+    if price.kind == "api":
+        return EnergyLine(
+            name="electricity",
+            unit="USD",
+            figure=None,
+            basis="in the API's price, which does not state it",
+        )
     if isinstance(power, NoPower):
         return EnergyLine(
             name="electricity",
@@ -135,7 +142,9 @@ def _embodied(replicas: int, price: Price, hardware: Hardware) -> EnergyLine:
             name=name,
             unit="kgCO2e",
             figure=None,
-            basis="a rented unit has no stated life to spread its making over",
+            basis="an API has no units of its own"
+            if price.kind == "api"
+            else "a rented unit has no stated life to spread its making over",
         )
     return EnergyLine(
         name=name,

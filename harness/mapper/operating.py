@@ -84,7 +84,10 @@ def _up_to(record: Record, point: Point) -> tuple[Point, ...]:
     lower = [
         p
         for p in record.points
-        if p.load is not None and point.load is not None and p.load < point.load
+        if p.load is not None
+        and point.load is not None
+        and p.load < point.load
+        and not p.client_bound
     ]
     return (*sorted(lower, key=lambda p: p.load or 0.0), point)
 
@@ -118,7 +121,7 @@ def _throughput(record: Record, point: Point, metric: Metric) -> Interval:
     above = [
         p.requested_rate
         for p in record.points
-        if p.load is not None and p.load > point.load and p.requested_rate
+        if p.load is not None and p.load > point.load and p.requested_rate and not p.client_bound
     ]
     high = max(metric.high, each * min(above)) if above and metric.high is not None else None
     return Interval(value=metric.value, low=metric.low, high=high)

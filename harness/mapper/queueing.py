@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from harness import units
 from harness.schema.decision import Sizing
 from harness.schema.record import Point, Record
+from harness.schema.target import Price
 from harness.schema.workload import SloLimit
 
 AGREEMENT = 0.15
@@ -175,6 +176,28 @@ def sizing_of(
         f"cv of the service time {units.number(service.cv2)}; the model puts one unit's capacity "
         f"at {units.rate(alone, 'requests/s')}, measured {units.rate(capacity, 'requests/s')})",
     )
+
+
+def in_lots(sizing: Sizing, needed: int, bought: int, spare_units: int, price: Price) -> Sizing:
+    """Return `sizing` of `bought` units, `needed` of them for the load: the others are spare.
+
+    It says how failure domains and lots made the spare, where there are such.
+    """
+    sizing = sizing.model_copy(update={"needed": needed, "spare": bought - needed})
+    together, lot = price.failure_domain_units, price.sold_in_units
+    said = []
+    if together > 1 and spare_units:
+        said.append(
+            f"{units.count(together)} units fail together, so {units.count(spare_units * together)}"
+            f" stand by for {units.count(spare_units)} failure{'s' if spare_units > 1 else ''}"
+        )
+    elif together > 1:
+        said.append(f"{units.count(together)} units fail together, and none stand by")
+    if lot > 1:
+        said.append(f"units are sold by {units.count(lot)}, and what is bought beyond stands by")
+    if not said:
+        return sizing
+    return sizing.model_copy(update={"basis": "; ".join([sizing.basis, *said])[:2000]})
 
 
 def _kept(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from harness.mapper.draws import MOST_SHARE
 from harness.mapper.uncertainty import SAME, Contest
 from harness.schema.decision import Swing
 
@@ -51,6 +52,12 @@ def swings(contest: Contest, choice: str, runner_up: str) -> tuple[Swing, ...]:
     add("volume", "volume", "requests/month", lambda z: volume * math.exp(spread.volume * z))
     add("peak_factor", "peak factor", "1", lambda z: 1 + burst * math.exp(spread.peak_factor * z))
     add("growth", "growth a year", "share", lambda z: demand.growth_per_year + spread.growth * z)
+    for name, words, share, sd in (
+        ("result_cache_hit", "result cache hits", demand.result_cache_hit, spread.result_cache_hit),
+        ("batchable", "batchable share", demand.batchable_share, spread.batchable_share),
+    ):
+        if share:
+            add(name, words, "share", _share(share, sd, MOST_SHARE[name]))
     if any(c.power is not None for c in pair.candidates):
         add("electricity", "electricity, x the tariff", "1", _factor(spread.electricity))
     for source in dict.fromkeys(c.price_source for c in pair.candidates):
@@ -89,6 +96,10 @@ def _range(pair: Contest, target: str, name: str) -> tuple[float, float]:
             base = pair.candidates[row].throughput.value
             ends.append(float(cases.throughput[row][0]) / base)
     return ends[0], ends[1]
+
+
+def _share(stated: float, spread: float, most: float) -> Callable[[float], float]:
+    return lambda z: min(max(stated + spread * z, 0.0), most)
 
 
 def _factor(spread: float) -> Callable[[float], float]:

@@ -19,7 +19,9 @@ from collections.abc import Iterator, Sequence
 
 from harness import plugins
 from harness.adapters.base import Adapter, Output, Request, Session
+from harness.adapters.options import bind
 from harness.adapters.receipt import StampedSession
+from harness.adapters.trust import TrustedSession
 from harness.errors import HarnessError, MeasurementError, PrerequisiteError, UnsupportedError
 from harness.measure.activity import activity
 from harness.measure.client_bound import judge_client
@@ -31,23 +33,27 @@ from harness.measure.energy_profile import energy_profile
 from harness.measure.environment import capture
 from harness.measure.garbage import no_garbage_collection
 from harness.measure.gpu import GpuWatch
+from harness.measure.headline import find_headline
 from harness.measure.idle import IDLE_S, idle_level, idle_limit_s
 from harness.measure.job import Job, Reporter, Result, tells_of_lost_memory
 from harness.measure.profile import PROFILES, Profile
 from harness.measure.query import TimedQuery
-from harness.measure.roofline import assess, measurement
+from harness.measure.roofline import assess, cpu_threads, measurement
 from harness.measure.samples import write_parquet
-from harness.measure.scenario import ScenarioRunner, find_headline
+from harness.measure.scenario import ScenarioRunner
 from harness.measure.verdict import judge, judge_roofline
 from harness.measure.widen import widen, widen_capacity
 from harness.models import quality
 from harness.models.build import build_model
 from harness.models.inputs import draw_requests, inputs_hash
 from harness.models.model import Architecture, Model
+from harness.models.own_folder import resolved
+from harness.models.own_inputs import told_of
 from harness.schema.record import EnergyReading, Failure, QualityCheck
 from harness.schema.workload import Quality as QualityGate
 
 ROOFLINE_LIMIT_S = 120.0
+CLIENT_LIMIT_S = 120.0
 
 
 class Phases:
@@ -77,7 +83,9 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     """
     profile = PROFILES[job.cell.profile]
     phases = Phases(reporter, job.limit_s)
-    workload = job.workload
+    # A Hugging Face folder is, from here on, what its config.json declares.
+    workload = resolved(job.workload, job.data)
+    job = job.model_copy(update={"workload": workload})
     gpus = GpuWatch() if job.target.runtime.device == "cuda" else None
     with phases.phase("build", profile.build_limit_s):
         model = build_model(workload.model, workload.task, cache=job.cache, data=job.data)
@@ -113,9 +121,13 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
             with phases.phase("measure", runner.limit_s), no_garbage_collection():
                 measured = runner.run()
             after = activity(gpu=gpus.read() if gpus else None)
-            if isinstance(session, StampedSession):  # what the client saw, and how it kept up
-                described |= json.loads(json.dumps(dict(session.describe()), default=str))
-    disturbed = disturbance(before, after, elsewhere=session.max_concurrency is None)
+            # What is known only now: how a client kept up, the most memory that was held.
+            described |= json.loads(json.dumps(dict(session.describe()), default=str))
+            if isinstance(session, TrustedSession):  # after all else: it keeps the machine busy
+                with phases.phase("client", CLIENT_LIMIT_S), no_garbage_collection():
+                    measured = runner.calibrate(measured)
+    elsewhere, threads = session.max_concurrency is None, cpu_threads(job.target, described)
+    disturbed = disturbance(before, after, elsewhere=elsewhere, threads=threads)
     samples = [each.samples for each in measured]
     points = [each.point for each in measured]
     complaints = [text for part in samples for text in part.complaints]
@@ -133,7 +145,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     )
     # Offline nobody waits for a single reply: only a client without spare time changes the rate.
     limits = () if job.cell.scenario.kind == "offline" else workload.slo
-    verdict = judge_client(verdict, described.get("client"), limits)
+    verdict = judge_client(verdict, described.get("client"), limits, points, headline)
     # With the session closed: the ceilings are of the whole machine.
     with phases.phase("roofline", ROOFLINE_LIMIT_S):
         found = None
@@ -147,7 +159,11 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     with phases.phase("write", 60.0):
         write_parquet(samples, job.folder / "samples.parquet")
     described["disturbance"] = disturbed.summary()
-    described["inputs"] = {"count": len(inputs), "sha256": inputs_hash(inputs)}
+    described["inputs"] = {
+        "count": len(inputs),
+        "sha256": inputs_hash(inputs),
+        **told_of(inputs),
+    }
     errors = sorted({text for part in samples for text in part.errors})
     if errors:
         described["errors"] = errors[:20]
@@ -215,7 +231,13 @@ def _evaluate(
         return outputs
 
     return quality.evaluate(
-        gate, workload=job.workload, model=model, ask=ask, data=job.data, cache=job.cache
+        gate,
+        workload=job.workload,
+        model=model,
+        ask=ask,
+        data=job.data,
+        cache=job.cache,
+        precision=job.target.runtime.precision,
     )
 
 
@@ -254,6 +276,7 @@ def main(arguments: Sequence[str]) -> int:
         _contain(job.memory_bytes)
         if os.getppid() != parent:
             return 1
+        bind(job.target)  # before a runtime is loaded: its threads inherit it
         result = measure(job, plugins.adapter(job.target.runtime.adapter), reporter, RealClock())
         reporter.result(result)
     except Exception as error:  # every error of a cell is data of its record

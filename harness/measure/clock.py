@@ -40,8 +40,6 @@ class RealClock:
 
     def __init__(self) -> None:
         self.spin_ns = SPIN_NS
-        # Polling nothing lets go of the interpreter for 0.2 us; time.sleep(0) would take 70 us.
-        self._yield = select.poll().poll
 
     def wait_until_ns(self, at_ns: int) -> None:
         """Sleep until shortly before `at_ns`, then let only other threads in, then nobody."""
@@ -52,8 +50,11 @@ class RealClock:
             self.learn(now() - wake_ns)
         # Threads that answer queries need the interpreter: without this they would wait for it
         # until its switch interval (5 ms) is over.
+        # Polling nothing lets go of it for 0.2 us; time.sleep(0) would take 70 us. Each waiting
+        # thread needs a poll of its own: one that is shared raises RuntimeError.
+        let_others_in = select.poll().poll
         while at_ns - now() > HOLD_NS:
-            self._yield(0)
+            let_others_in(0)
         while now() < at_ns:
             pass
 

@@ -22,7 +22,8 @@ class Disturbance:
     the machine's time that its host took away. `own_cores`: what this process and its children
     used. `pressure_share`: share of the time in which some task waited for a core. `cores`: those
     of the machine; `allowed_cores`: those that this process may use. `harness_cores`: what the
-    harness itself used of one core.
+    harness itself used of one core. `threads`: those that the target computes with on this
+    machine.
     `clock_step_s`: by how much the wall clock was set. `suspended_s`: how long the machine slept.
     `throttle_events`, `throttled_share`: how often and for what share of the time the processor or
     GPU was slowed down. `quota_share`: share of the periods in which a control group's limit
@@ -39,6 +40,7 @@ class Disturbance:
     cores: float = 1.0
     allowed_cores: float = math.inf
     harness_cores: float | None = None
+    threads: int | None = None
     clock_step_s: float = 0.0
     suspended_s: float = 0.0
     throttle_events: int | None = None
@@ -57,6 +59,26 @@ class Disturbance:
         idle = self.cores - self.own_cores - self.foreign_cores
         return min(idle, self.allowed_cores - self.own_cores)
 
+    @property
+    def usable_cores(self) -> float | None:
+        """The cores that the target's threads could have used; None if its threads are unknown."""
+        if self.threads is None:
+            return None
+        return min(float(self.threads), self.cores, self.allowed_cores)
+
+    @property
+    def cpu_share(self) -> float | None:
+        """CPU time over usable cores x wall time: 1 if every thread computed all the time."""
+        return None if self.usable_cores is None else self.own_cores / self.usable_cores
+
+    @property
+    def taken_share(self) -> float | None:
+        """The share of the target's usable cores that it lacked because others had them."""
+        if self.usable_cores is None:
+            return None
+        free = max(0.0, self.free_cores - self.steal_share * self.cores)
+        return max(0.0, self.usable_cores - self.own_cores - free) / self.usable_cores
+
     def summary(self) -> dict[str, object]:
         """Return every figure by name for the record: a number, or in words why there is none."""
         figures: dict[str, float | bool | str | None] = {
@@ -64,6 +86,8 @@ class Disturbance:
             "own_cores": self.own_cores,
             "machine_cores": self.cores,
             "harness_cores": self.harness_cores,
+            "threads": self.threads,
+            "cpu_share": self.cpu_share,
             "steal_share": self.steal_share,
             "pressure_share": self.pressure_share,
             "clock_step_s": self.clock_step_s,
@@ -86,11 +110,13 @@ class Disturbance:
         return told
 
 
-def disturbance(before: Activity, after: Activity, elsewhere: bool = False) -> Disturbance:
+def disturbance(
+    before: Activity, after: Activity, elsewhere: bool = False, threads: int | None = None
+) -> Disturbance:
     """Return what happened between two readings.
 
     `elsewhere`: the session computes in other threads than those that issue, so that what the
-    harness itself used can be told.
+    harness itself used can be told. `threads`: those of a target that computes on this processor.
     """
     elapsed = max(after.at_s - before.at_s, 1e-9)
     own = after.own_cpu_s - before.own_cpu_s
@@ -104,6 +130,8 @@ def disturbance(before: Activity, after: Activity, elsewhere: bool = False) -> D
         unknown["pressure_share"] = "unavailable: the kernel tells no pressure stall information"
     if not elsewhere:
         unknown["harness_cores"] = f"not applicable: {OWN_THREAD}"
+    if threads is None:
+        unknown["cpu_share"] = "not applicable: the target does not compute on this processor"
     events = throttle_events(before.speed, after.speed)
     if events is None:
         reason = after.speed.reason or "no counter"
@@ -129,6 +157,7 @@ def disturbance(before: Activity, after: Activity, elsewhere: bool = False) -> D
         cores=total / elapsed,
         allowed_cores=after.allowed_cores,
         harness_cores=_harness_s(before, after) / elapsed if elsewhere else None,
+        threads=threads,
         # The readings are microseconds apart; what is left of that is no step.
         clock_step_s=round(after.clocks.wall_less_monotonic - before.clocks.wall_less_monotonic, 4),
         suspended_s=max(0.0, after.clocks.asleep - before.clocks.asleep),

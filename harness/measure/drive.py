@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import (
+    EmbedRequest,
     Request,
     Session,
     SpeechRequest,
@@ -52,7 +53,9 @@ class StopRule:
 
 
 def tokens_in(request: Request) -> int:
-    """Return the number of input tokens: prompt tokens for text, none for rows and sound."""
+    """Return the number of input tokens: prompt tokens or words of text, else none."""
+    if isinstance(request, EmbedRequest):
+        return request.words
     return len(request.prompt) if isinstance(request, TextRequest) else 0
 
 
@@ -192,7 +195,8 @@ class Driver:
         count that `stop` wants, arrivals end at the later of `least_s` and the n-th arrival. What
         was due within the window but could not be issued within twice its length is `unserved`.
         """
-        horizon_s = stop.most_s + 2 * sent / rate
+        # Surely beyond the arrivals before: twice their time alone is not, where they are few.
+        horizon_s = stop.most_s + (2 * sent + 20) / rate if sent else stop.most_s
         arrivals = _after(poisson_arrivals(rate, horizon_s, self._point_seed(point)), sent)
         wanted = max(int(np.searchsorted(arrivals, stop.least_s)), stop.count)
         within = min(wanted, int(np.searchsorted(arrivals, stop.most_s)))

@@ -21,6 +21,7 @@ class TimedQuery:
     `scheduled_ns` is when each request was due (None: when it was issued, as in a closed loop),
     `issued_ns` when the query was handed over. Time is read first thing in each call, so that
     nothing of ours is inside the latency; what not every query needs is made when it is needed.
+    `first_counts` is how many tokens the first call of `tokens` brought; a receipt leaves it at 0.
     """
 
     __slots__ = (
@@ -32,9 +33,11 @@ class TimedQuery:
         "ended_ns",
         "errors",
         "expired",
+        "first_counts",
         "first_ns",
         "issued_ns",
         "outputs",
+        "prompts",
         "requests",
         "scheduled_ns",
         "token_counts",
@@ -50,9 +53,11 @@ class TimedQuery:
         self.ended_ns = [0] * count
         self.outputs: list[Output | None] = [None] * count
         self.first_ns: list[int] | None = None
+        self.first_counts: list[int] = []
         self.token_counts: list[int] | None = None
         self.errors: list[Exception | None] | None = None
         self.complaints: Sequence[str] = ()
+        self.prompts: dict[int, tuple[int, int]] | None = None
         self.expired = False
         self._now = clock.now_ns
         self._open = count
@@ -70,6 +75,7 @@ class TimedQuery:
             return
         if not first[index]:
             first[index] = now
+            self.first_counts[index] = count
         counts[index] += count
 
     def done(self, index: int, output: Output) -> None:
@@ -113,6 +119,8 @@ class TimedQuery:
             else:
                 self.outputs[index] = answer.output
                 self.ended_ns[index] = ended
+                if answer.prompt is not None:
+                    self.prompts = {**(self.prompts or {}), index: answer.prompt}
             if first or answer.tokens:
                 firsts, counts = self._streams()
                 firsts[index], counts[index] = first, answer.tokens
@@ -157,8 +165,9 @@ class TimedQuery:
     def _streams(self) -> tuple[list[int], list[int]]:
         with _LOCK:
             if self.first_ns is None or self.token_counts is None:
-                self.first_ns = [0] * len(self.requests)
+                self.first_counts = [0] * len(self.requests)
                 self.token_counts = [0] * len(self.requests)
+                self.first_ns = [0] * len(self.requests)
             return self.first_ns, self.token_counts
 
     @property

@@ -201,6 +201,13 @@ def _fact(
     return value
 
 
+def cpu_threads(target: Target, described: Mapping[str, object]) -> int | None:
+    """Return how many threads the target computes with on this processor; None if elsewhere."""
+    if described.get("simulated") or target.runtime.device != "cpu":
+        return None
+    return _threads(target, described)
+
+
 def _threads(target: Target, described: Mapping[str, object]) -> int:
     for said in (described.get("threads"), target.runtime.options.get("threads")):
         if type(said) is int and said > 0:

@@ -31,9 +31,12 @@ class Samples:
     """The rows of one operating point, as growing columns; times in nanoseconds from its start.
 
     `first_ns` is -1 where there was no first token, `ended_ns` -1 where the request never ended.
+    Both are the same where several tokens came in one block: none was there before the others.
     `status`: 0 ok, 1 failed, 2 unserved (due, but never issued before the window closed), 3 timed
     out: not issued within the deadline (`issued_ns` -1), not answered within it (`ended_ns` -1), or
-    answered too late.
+    answered too late. `extra` names the columns that rows have after the `COLUMNS`. `prompts` has
+    the prompt tokens that a server counted and those it took from its cache, each with when the
+    request was due.
     """
 
     point: int
@@ -41,6 +44,8 @@ class Samples:
     rows: list[tuple[int, ...]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    extra: tuple[str, ...] = ()
+    prompts: list[tuple[int, int, int]] = field(default_factory=list)
 
     def add(
         self,
@@ -55,6 +60,7 @@ class Samples:
         issued = query.issued_ns
         batch = len(inputs)
         scheduled, first, tokens = query.scheduled_ns, query.first_ns, query.token_counts
+        first_counts = query.first_counts
         errors = query.errors
         for index in range(batch):
             output = query.outputs[index]
@@ -70,13 +76,16 @@ class Samples:
             tokens_out = 0 if tokens is None else tokens[index]
             if output is not None and not tokens_out:
                 tokens_out = len(output.tokens)
+            begun = first[index] if first is not None else 0
+            if begun and output is not None and 1 < tokens_out == first_counts[index]:
+                begun = ended
             self.rows.append(
                 (
                     self.point,
                     inputs[index],
                     due - start,
                     issued - start,
-                    first[index] - start if first is not None and first[index] else -1,
+                    begun - start if begun else -1,
                     ended - start if ended else -1,
                     tokens_in[index],
                     tokens_out,
@@ -86,6 +95,9 @@ class Samples:
             )
         if query.complaints:
             self.complaints.extend(query.complaints)
+        for index, counts in (query.prompts or {}).items():
+            due = issued if scheduled is None else scheduled[index]
+            self.prompts.append((due - start, *counts))
 
     def add_unserved(
         self, scheduled_ns: int, source: int, tokens_in: int, status: int = UNSERVED
@@ -103,6 +115,7 @@ class Samples:
         )
         self.errors.extend(stage.errors)
         self.complaints.extend(stage.complaints)
+        self.prompts.extend((due + shift, all_, kept) for due, all_, kept in stage.prompts)
 
     def by_query(self, size: int) -> Samples:
         """Return one row per query of `size` requests, which lie one after the other.
@@ -131,9 +144,10 @@ class Samples:
 
     def columns(self) -> dict[str, NDArray[np.int64]]:
         """Return the rows as columns by name."""
-        table = np.array(self.rows, dtype=np.int64).reshape(len(self.rows), len(COLUMNS))
+        names = (*COLUMNS, *self.extra)
+        table = np.array(self.rows, dtype=np.int64).reshape(len(self.rows), len(names))
         table[:, 0] = self.point
-        return {name: table[:, i] for i, name in enumerate(COLUMNS)}
+        return {name: table[:, i] for i, name in enumerate(names)}
 
 
 def write_parquet(points: Sequence[Samples], path: Path) -> None:
@@ -142,13 +156,14 @@ def write_parquet(points: Sequence[Samples], path: Path) -> None:
     import pyarrow.parquet as pq
 
     columns = [samples.columns() for samples in points] or [Samples(0, 0).columns()]
-    table = pa.table({name: np.concatenate([c[name] for c in columns]) for name in COLUMNS})
+    names = tuple(columns[0])
+    table = pa.table({name: np.concatenate([c[name] for c in columns]) for name in names})
     pq.write_table(
         table,
         path,
         compression="zstd",
         use_dictionary=False,
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in COLUMNS},
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in names},
     )
 
 
@@ -157,4 +172,4 @@ def read_parquet(path: Path) -> dict[str, NDArray[np.int64]]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    return {name: table.column(name).to_numpy() for name in COLUMNS}
+    return {name: table.column(name).to_numpy() for name in table.column_names}

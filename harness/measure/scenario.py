@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,15 +13,21 @@ import numpy as np
 from harness import early_stopping, statistics
 from harness.adapters.base import Request, Session
 from harness.measure.capacity import Tally, estimate_capacity
+from harness.measure.chains import Chained
+from harness.measure.client_watch import ClientWatch
 from harness.measure.clock import Clock, own_core
 from harness.measure.drive import Driver, StopRule, audio_seconds, tokens_asked
 from harness.measure.energy import Energy
+from harness.measure.headline import find_headline, in_words, kept
 from harness.measure.job import Job
 from harness.measure.profile import PROFILES
+from harness.measure.prompt_cache import with_cached_prompts
 from harness.measure.samples import Samples
 from harness.measure.search import SHRINK, CapacitySearch
 from harness.measure.stages import Drive, Precision, run_stages, values_of
 from harness.measure.summary import Window, summarise, warm_up_end_ns
+from harness.measure.task_drive import task_driver
+from harness.measure.task_figures import TASK_LATENCY
 from harness.models.trace import read_trace, trace_requests
 from harness.schema.record import Ending, Metric, Point
 from harness.schema.workload import Burst, ClosedLoop, MultiStream, Server, SloLimit, Trace
@@ -60,6 +66,11 @@ class ScenarioRunner:
         self._clock = clock
         self._note = note
         self._inputs = inputs
+        self._client = ClientWatch(
+            session, clock, () if self._scenario.kind == "offline" else job.workload.slo
+        )
+        self._chained = Chained.of(job.workload)
+        self._tasks = task_driver(job, session, inputs, clock)
         self.capacity: Metric | None = None
         """After `run`, of a search: the rate at which the SLO is just kept."""
 
@@ -95,6 +106,19 @@ class ScenarioRunner:
                 )
             return self._measured()
 
+    def calibrate(self, measured: Sequence[Measured]) -> list[Measured]:
+        """Return `measured`, each point of a served target with its client calibrated at its load.
+
+        The client must not be asked anything else meanwhile. The capacity is estimated anew,
+        without the points at which the client turns out to have been the limit.
+        """
+        points = self._client.calibrate([(each.samples, each.point) for each in measured])
+        done = [replace(each, point=point) for each, point in zip(measured, points, strict=True)]
+        headline = find_headline([each.point for each in done])
+        if self.capacity is not None:
+            self.capacity = None if headline is None else self._capacity(done, headline)
+        return done
+
     def _threads(self) -> int:
         """Return how many threads the session computes with, as its target declares."""
         declared = self._job.target.runtime.options.get("threads")
@@ -115,7 +139,10 @@ class ScenarioRunner:
 
     def _closed_drive(self) -> Drive:
         """Return what measures a stage of a scenario without a load."""
-        scenario, driver = self._scenario, self.driver(self._inputs)
+        scenario, driver, tasks = self._scenario, self.driver(self._inputs), self._tasks
+        if tasks is not None:
+            alone = scenario.concurrency if isinstance(scenario, ClosedLoop) else 1
+            return lambda stop, sent: tasks.closed_loop(alone, stop, sent=sent)
         if isinstance(scenario, MultiStream):
             size = scenario.samples
             return lambda stop, sent: driver.multi_stream(stop, samples=size, sent=sent)
@@ -135,7 +162,7 @@ class ScenarioRunner:
         self._note(
             "no load was within the SLO"
             if headline is None
-            else f"{_in_words(measured[headline].point)} at load "
+            else f"{in_words(measured[headline].point)} at load "
             f"{measured[headline].point.load:.2g} of {len(measured)} measured"
         )
         if isinstance(scenario, Server) and headline is not None:
@@ -144,9 +171,11 @@ class ScenarioRunner:
 
     def _capacity(self, measured: Sequence[Measured], headline: int) -> Metric | None:
         """Return the rate at which the SLO is just kept; None where no load above broke it."""
-        bracketed = any(m.point.slo_state != "met" for m in measured[headline + 1 :])
+        above = [m for m in measured[headline + 1 :] if not m.point.client_bound]
+        bracketed = any(m.point.slo_state != "met" for m in above)
+        served = [m for m in measured if not m.point.client_bound]
         found = estimate_capacity(
-            [(m.point.requested_rate or 0.0, self._tallies(m.window)) for m in measured]
+            [(m.point.requested_rate or 0.0, self._tallies(m.window)) for m in served]
         )
         if found is None or not bracketed:
             return None
@@ -156,8 +185,8 @@ class ScenarioRunner:
             value=found.rate,
             low=found.low,
             high=found.high,
-            n=sum(m.point.requests for m in measured),
-            method=f"Poisson regression of the misses on the rate, {len(measured)} points",
+            n=sum(m.point.requests for m in served),
+            method=f"Poisson regression of the misses on the rate, {len(served)} points",
         )
 
     def _loads(self, scenario: Server | Burst) -> Iterator[Measured]:
@@ -195,8 +224,10 @@ class ScenarioRunner:
                 load=load,
                 rate=rate * load,
             )
-            search.record(load, _kept(one.point))
-            proven = proven or one.point.slo_state == "met"
+            # A rate that the client did not keep up with is no limit of the server, but there is
+            # nothing to learn above it.
+            search.record(load, kept(one.point) and not one.point.client_bound)
+            proven = proven or (one.point.slo_state == "met" and not one.point.client_bound)
             number += 1
             yield one
 
@@ -228,6 +259,9 @@ class ScenarioRunner:
         self, driver: Driver, scenario: Server | Burst, rate: float, number: int
     ) -> Drive:
         """Return what measures a stage of point `number` at `rate`."""
+        tasks = self._tasks
+        if tasks is not None:
+            return lambda stop, sent: tasks.open(rate, stop, point=number, sent=sent)
         if isinstance(scenario, Server):
             return lambda stop, sent: driver.open(rate, stop, point=number, sent=sent)
         shape, spikes = scenario.shape, _spikes(scenario)
@@ -261,12 +295,14 @@ class ScenarioRunner:
     ) -> Measured:
         """Measure one operating point, in stages of altogether at most `most_s`."""
         audio_s, asked = audio_seconds(inputs), tokens_asked(inputs)
+        self._client.begin(rate, asked)
         self._energy.begin()
         began_at = datetime.now(UTC)
         samples, ending = self._stages(drive, stop, audio_s, most_s, load is not None, query_size)
         readings = self._energy.end()
         delay_s = self._job.target.runtime.max_delay_s
-        window = Window(samples, audio_s, asked, delay_s)
+        slots = self._session.max_concurrency
+        window = Window(samples, audio_s, asked, delay_s, slots=slots, chained=self._chained)
         queries = Window(samples.by_query(query_size), audio_s) if query_size > 1 else None
         point = summarise(
             window,
@@ -278,8 +314,10 @@ class ScenarioRunner:
             requested_rate=rate,
             queries=queries,
         ).model_copy(update={"ending": ending, "began_at": began_at})
-        self._note(_in_words(point))
+        point = self._client.end(samples, point)
+        self._note(in_words(point))
         steady_ns = warm_up_end_ns(queries or window, self._scenario.kind)
+        point = with_cached_prompts(point, self._job.workload, samples.prompts, steady_ns)
         return Measured(samples, window.since(steady_ns), point)
 
     def _stages(
@@ -312,7 +350,9 @@ class ScenarioRunner:
             self._clock,
             most_s=stop.most_s if most_s is None else min(most_s, stop.most_s),
             window_of=lambda samples: self._steady(
-                Window(samples.by_query(query_size) if query_size > 1 else samples, audio_s)
+                Window(samples.by_query(query_size), audio_s)
+                if query_size > 1
+                else Window(samples, audio_s, chained=self._chained)
             ),
         )
 
@@ -329,11 +369,14 @@ class ScenarioRunner:
 
     def _wanted(self) -> int:
         """Return how many requests the SLO's percentiles need, with the profile's surplus."""
-        if self._profile.certify:
-            slo = self._job.workload.slo
-            return max(early_stopping.minimum_queries(limit.percentile) for limit in slo)
+        surplus, calls = self._profile.surplus, self._chained.calls if self._chained else None
         return max(
-            math.ceil(self._profile.surplus * statistics.minimum_samples(limit.percentile / 100))
+            (
+                early_stopping.minimum_queries(limit.percentile)
+                if self._profile.certify
+                else math.ceil(surplus * statistics.minimum_samples(limit.percentile / 100))
+            )
+            * ((calls or 1) if limit.metric == TASK_LATENCY else 1)
             for limit in self._job.workload.slo
         )
 
@@ -345,42 +388,7 @@ class ScenarioRunner:
         return float(len(part.rows) / (part.columns()["ended_ns"].max() / 1e9))
 
 
-def find_headline(points: Sequence[Point]) -> int | None:
-    """Return the point that stands for the cell, of `points` by rising load.
-
-    A single point without a load stands for itself. Otherwise: the highest load that met the SLO
-    below every load that missed it; without one, the highest unproven below those; without that,
-    none.
-    """
-    if len(points) == 1 and points[0].load is None:
-        return 0
-    missed = next((i for i, p in enumerate(points) if p.slo_state == "missed"), len(points))
-    for state in ("met", "unproven"):
-        indices = [i for i, point in enumerate(points[:missed]) if point.slo_state == state]
-        if indices:
-            return indices[-1]
-    return None
-
-
-def _kept(point: Point) -> bool:
-    """Return whether every percentile of the SLO is itself within its limit, proven or not."""
-    return all(c.value_s is not None and c.value_s <= c.limit.limit_s for c in point.slo)
-
-
 def _spikes(scenario: Burst) -> Spikes | None:
     if not (scenario.spike_factor and scenario.spike_s and scenario.spike_every_s):
         return None
     return Spikes(scenario.spike_factor, scenario.spike_s, scenario.spike_every_s)
-
-
-def _in_words(point: Point) -> str:
-    rate = point.metrics["throughput_requests_per_s"].value
-    text = f"{rate:.4g} requests/s" if rate is not None else "no throughput"
-    median = point.metrics.get("latency_s.p50")
-    if median is not None and median.value is not None:
-        text += f", median {median.value * 1e3:.4g} ms"
-    if point.slo_state != "not_applicable":
-        text += f", SLO {point.slo_state}"
-    if point.ending is not None and point.ending.supports:
-        text += f" (time box over: {point.ending.supports})"
-    return text

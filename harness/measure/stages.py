@@ -65,12 +65,7 @@ class Precision:
 
     def _decided(self, window: Window) -> bool:
         """Whether one limit is clearly missed, or all are clearly met."""
-        states = [
-            statistics.check_slo(
-                limit, window.series(limit.metric), window.missed(limit.metric), LOOK_CONFIDENCE
-            ).state
-            for limit in self.slo
-        ]
+        states = [window.promise(limit, LOOK_CONFIDENCE).state for limit in self.slo]
         if all(state == "met" for state in states) and not self.certify:
             return True
         return any(
@@ -85,6 +80,8 @@ class Precision:
         return low is not None and low > limit.limit_s
 
     def _narrow(self, window: Window, limit: SloLimit) -> bool:
+        if limit.metric == "tpot" and window.one_block is not None:
+            return False
         figure = statistics.percentile(values_of(window, limit), limit.percentile)
         if figure.value is None or figure.low is None or figure.high is None:
             return False
@@ -151,6 +148,8 @@ def _one_limit(window: Window, limit: SloLimit, precision: Precision) -> str:
         if early_stopping.passes(max(values.size, misses, 1), misses, limit.percentile):
             return f"{name}: certified"
         return f"{name}: not certified by {values.size} requests, {misses} of them above the limit"
+    if limit.metric == "tpot" and window.one_block is not None:
+        return f"{name}: {window.one_block}"
     figure = statistics.percentile(values_of(window, limit), limit.percentile)
     if figure.value is None or figure.high is None or figure.high >= NEVER_S:
         best = max(
@@ -174,6 +173,9 @@ def _one_limit(window: Window, limit: SloLimit, precision: Precision) -> str:
 
 
 def values_of(window: Window, limit: SloLimit) -> statistics.Samples:
-    """Return the values that `limit` is about, in seconds; what never came counts as `NEVER_S`."""
+    """Return the values that `limit` is about, in seconds; what never came counts as `NEVER_S`.
+
+    Of a reply in one block it is the most that the time per output token can have been.
+    """
     missed: Sequence[float] = [NEVER_S] * window.missed(limit.metric)
-    return np.concatenate((window.series(limit.metric), missed))
+    return np.concatenate((window.judged(limit.metric), missed))

@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import early_stopping, statistics, steady_state
+from harness.measure.chains import Chained
+from harness.measure.delays import own_delays
 from harness.measure.energy_figures import Work, energy_metrics
 from harness.measure.samples import OK, TIMED_OUT, UNSERVED
+from harness.measure.task_figures import TASK_LATENCY, task_metrics, task_rows, turn_metrics
 from harness.schema.base import ScenarioKind, Task
 from harness.schema.record import EnergyReading, Metric, Point, SloCheck
 from harness.schema.workload import SloLimit
 
 Column = NDArray[np.float64]
+ONE_BLOCK_MOST = 0.05
+"""With a larger share of answers in one block the others' time per token says nothing of all."""
 CLOSED = frozenset({"single_stream", "multi_stream", "closed_loop", "offline"})
 """Scenarios in which a request is sent when an answer has come."""
 
@@ -33,10 +38,16 @@ class Window:
 
     The duration runs from the window's start to the last answer. `audio_s` and `asked` are, for
     each input of the workload, its seconds of audio and the output tokens it asks for.
-    `max_delay_s` is how long the harness may hold a request back to fill a batch: that is no lag.
+    `max_delay_s` is how long the harness may hold a request back to fill a batch: that is no lag,
+    nor is waiting for one of the `slots` queries that the session takes at once (None: no limit).
     Requests that were due before `start_ns` (of the samples' time) are left out; what of theirs
     came later still counts as an answer in the window: `ended_s`, `tokens_out` and `audio_s` have
-    one value per answer, the others one per request.
+    one value per answer, the others one per request. `chained` says how the requests belong
+    together; `tasks` are then those that began in the window.
+
+    An answer whose several tokens came in one block has a first token and an end, but no time per
+    output token: it is one of `in_one_block`, not in `tpot_s`, and a promise about it is judged by
+    the most that it can be, from issue to end over tokens - 1 (`judged`).
     """
 
     def __init__(
@@ -46,8 +57,12 @@ class Window:
         asked: Sequence[int] = (),
         max_delay_s: float = 0.0,
         start_ns: int = 0,
+        slots: int | None = 1,
+        chained: Chained | None = None,
     ) -> None:
         self._given = samples, audio_s, asked, max_delay_s
+        self._slots = slots
+        self._chained = chained
         every = samples.columns()
         answered = (every["status"] == OK) & ((start_ns == 0) | (every["ended_ns"] > start_ns))
         self.ended_s: Column = (every["ended_ns"][answered] - start_ns) / 1e9
@@ -69,11 +84,20 @@ class Window:
         streamed = first >= 0
         self.ttft_s: Column = (first - scheduled)[streamed] / 1e9
         several = streamed & (tokens > 1)
-        self.tpot_s: Column = (ended - first)[several] / 1e9 / (tokens[several] - 1)
-        ttft, tpot = np.full(tokens.size, np.inf), np.zeros(tokens.size)
+        blocks = several & (first >= ended)
+        tpot = np.zeros(tokens.size)
+        tpot[several] = (ended - first)[several] / 1e9 / (tokens[several] - 1)
+        self.tpot_s: Column = tpot[several & ~blocks]
+        self.in_one_block = int(blocks.sum())
+        self.several_tokens = int(several.sum())
+        self.least_tpot_s: Column = tpot[several]
+        tpot[blocks] = (ended - self.issued_ns)[blocks] / 1e9 / (tokens[blocks] - 1)
+        self.most_tpot_s: Column = tpot[several]
+        ttft = np.full(tokens.size, np.inf)
         ttft[streamed] = self.ttft_s
-        tpot[several] = self.tpot_s
         self._by_request = {"latency": self.latency_s, "ttft": ttft, "tpot": tpot}
+        self._chain_columns(every, kept & (every["status"] == OK), start_ns)
+        self._streamed = streamed
         self.length_share: float | None = None
         if len(asked) and tokens.size and max(asked) > 0:
             wanted = np.asarray(asked)[columns["input"][self.ok]]
@@ -83,37 +107,106 @@ class Window:
         every_end = columns["ended_ns"]
         has_ended = (every_end >= 0).any()
         self.duration_s = float(every_end.max() - start_ns) / 1e9 if has_ended else 0.0
-        issued = columns["issued_ns"]
-        free_at = np.concatenate(([0], np.maximum.accumulate(every_end)[:-1]))
-        lag = issued - np.maximum(due + max_delay_s * 1e9, free_at)
-        self.lag_s: Column = np.maximum(lag[issued >= 0], 0) / 1e9
+        _, delays = own_delays(columns, slots, round(max_delay_s * 1e9))
+        self.lag_s: Column = delays / 1e9
 
     def since(self, start_ns: int) -> Window:
         """Return the window without the requests due before `start_ns`, where it then starts."""
-        return Window(*self._given, start_ns) if start_ns else self
+        if not start_ns:
+            return self
+        return Window(*self._given, start_ns, self._slots, self._chained)
+
+    def _chain_columns(
+        self, every: dict[str, NDArray[np.int64]], answered: NDArray[np.bool_], start_ns: int
+    ) -> None:
+        """Keep of what chains the answered requests are, and the tasks of all requests."""
+        self.tasks = None
+        if self._chained is None:
+            return
+        self._chain, self._turn = every["task"][answered], every["turn"][answered]
+        if self._chained.calls is not None:
+            self.tasks = task_rows(every, self._chained.calls, start_ns, answered)
+            self.task_latency_s: Column = self.tasks.latency_s
+            self._by_request[TASK_LATENCY] = self.tasks.of_request
+
+    def chain_metrics(self, slo: Sequence[SloLimit]) -> dict[str, Metric]:
+        """Return the figures of tasks and of turns; none where each request is alone."""
+        metrics: dict[str, Metric] = {}
+        if self.tasks is not None:
+            calls = [limit for limit in slo if limit.metric != TASK_LATENCY]
+            bad = self._chain[~self._met(calls)]
+            metrics |= task_metrics(self.tasks, self.duration_s, slo, bad)
+        if self._chained is not None and self._chained.turns:
+            every = np.ones(self.latency_s.size, dtype=bool)
+            of = {"latency": (self.latency_s, every), "ttft": (self.ttft_s, self._streamed)}
+            metrics |= turn_metrics(self._turn, of)
+        return metrics
 
     def within(self, slo: Sequence[SloLimit]) -> int:
         """Return how many requests ended well and met every limit of `slo` together.
 
         A request that should have streamed and did not has no time to first token, and misses; one
-        of a single token has no time per output token to miss.
+        of a single token has no time per output token to miss. One whose tokens came in one block
+        must meet it by the most that it can be.
         """
+        return int(self._met(slo).sum())
+
+    def _met(self, slo: Sequence[SloLimit]) -> NDArray[np.bool_]:
+        """Return which of the requests that ended well met every limit; a task's is its calls'."""
         met = np.ones(self.latency_s.size, dtype=bool)
         for limit in slo:
             met &= self._by_request[limit.metric] <= limit.limit_s
-        return int(met.sum())
+        return met
 
     def missed(self, metric: str) -> int:
         """Return how many requests miss any limit on `metric`, having no value of it to compare.
 
-        All that failed, and of `ttft` those that ended well and never streamed.
+        All that failed, and of `ttft` those that ended well and never streamed. Of `task_latency`
+        the tasks that failed.
         """
+        if metric == TASK_LATENCY:
+            return 0 if self.tasks is None else self.tasks.failed
         silent = self.latency_s.size - self.ttft_s.size if metric == "ttft" else 0
         return self.failed + silent
 
     def series(self, metric: str) -> Column:
-        """Return the values of `latency`, `ttft` or `tpot`, one per request that has one."""
+        """Return the values of `latency`, `ttft` or `tpot`, one per request that has one.
+
+        Those of `task_latency` are one per task that was done.
+        """
         return cast(Column, getattr(self, f"{metric}_s"))
+
+    def judged(self, metric: str) -> Column:
+        """Return the values by which a promise about `metric` is judged: `tpot` by its bounds."""
+        return self.most_tpot_s if metric == "tpot" else self.series(metric)
+
+    def promise(self, limit: SloLimit, confidence: float = statistics.CONFIDENCE) -> SloCheck:
+        """Hold a promise against the samples.
+
+        One about `tpot` is met if it is with the most that answers in one block can have had,
+        missed if it is even with the least (none), and unproven between the two.
+        """
+        missed = self.missed(limit.metric)
+        check = statistics.check_slo(limit, self.judged(limit.metric), missed, confidence)
+        if limit.metric != "tpot" or not self.in_one_block:
+            return check
+        state = check.state
+        if state == "missed":
+            least = statistics.check_slo(limit, self.least_tpot_s, missed, confidence)
+            state = "missed" if least.state == "missed" else "unproven"
+        known = statistics.check_slo(limit, self.tpot_s, missed, confidence)
+        value_s = known.value_s if self.one_block is None else None
+        return check.model_copy(update={"state": state, "value_s": value_s})
+
+    @property
+    def one_block(self) -> str | None:
+        """Say how many answers came in one block if too many did for a time per output token."""
+        if self.in_one_block <= ONE_BLOCK_MOST * self.several_tokens:
+            return None
+        return (
+            f"{self.in_one_block} of {self.several_tokens} replies came in one block: "
+            "no time between their tokens"
+        )
 
 
 def summarise(
@@ -142,6 +235,9 @@ def summarise(
     if scenario != "offline":
         for name in ("latency", "ttft", "tpot") if task == "text_generation" else ("latency",):
             metrics |= _percentiles(name, window if name == "tpot" else timed, slo)
+        if window.tasks is not None:
+            metrics |= _percentiles(TASK_LATENCY, window, slo)
+        metrics |= window.chain_metrics(slo)
     per_request = np.ones(window.ended_s.size)
     amounts: dict[str, tuple[Column, str]] = {
         "throughput_requests_per_s": (per_request, "requests/s")
@@ -157,7 +253,7 @@ def summarise(
     state = "not_applicable"
     if scenario != "offline":
         checks = tuple(
-            statistics.check_slo(limit, of.series(limit.metric), of.missed(limit.metric))
+            of.promise(limit)
             for limit in slo
             for of in (window if limit.metric == "tpot" else timed,)
         )
@@ -212,15 +308,25 @@ def _percentiles(name: str, timed: Window, slo: Sequence[SloLimit]) -> dict[str,
     """
     wanted = {*statistics.PERCENTILES, *(s.percentile for s in slo if s.metric == name)}
     values = timed.series(name)
-    ordered = np.concatenate((np.sort(values), np.full(timed.missed(name), np.inf)))
+    judged = np.sort(timed.judged(name))
+    ordered = np.concatenate((judged, np.full(timed.missed(name), np.inf)))
+    why = timed.one_block if name == "tpot" else None
     metrics = {}
     for percent in sorted(wanted):
         metric = statistics.percentile(values, percent)
         bound = early_stopping.latency_estimate(ordered, percent)
         if bound is not None and math.isfinite(bound):
+            bound = max(bound, metric.value or 0.0)
             metric = metric.model_copy(update={"certified": bound})
-        metrics[f"{name}_s.p{percent:g}"] = metric
+        metrics[f"{name}_s.p{percent:g}"] = metric if why is None else _unsupported(metric, why)
     return metrics
+
+
+def _unsupported(metric: Metric, why: str) -> Metric:
+    """Return `metric` without its value; `n` stays the number of values that there were."""
+    return metric.model_copy(
+        update={"value": None, "low": None, "high": None, "reason": f"not supported: {why}"}
+    )
 
 
 def _work(window: Window, queries: Window | None, slo: Sequence[SloLimit]) -> Work:

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness import steady_state
 from harness.measure.disturbance import Disturbance
-from harness.measure.summary import Window
+from harness.measure.summary import ONE_BLOCK_MOST, Window
 from harness.schema.record import Point, Reason, Roofline, Verdict
 from harness.schema.workload import SloLimit
 
@@ -29,6 +29,7 @@ SUSPEND_NOISY_S = 0.01
 CLOCK_CHANGE_NOISY = 0.10
 HARNESS_NOISY = 0.10
 QUOTA_NOISY = 0.01
+CPU_SHARE_NOISY = 0.90
 ABOVE_ROOFLINE = 1.05
 
 
@@ -60,6 +61,7 @@ def judge(
         invalid.append(Reason(code="simulated", text="the target is simulated, not hardware"))
     for window, point in zip(windows, points, strict=True):
         _judge_point(window, point, slo, invalid, noisy)
+        _judge_blocks(window, point, noisy)
         _judge_length(window, point, noisy if free_length else invalid)
         _judge_duration(point, least_s, noisy)
     if headline is not None and points[headline].slo_state == "unproven":
@@ -139,6 +141,18 @@ def _judge_machine(disturbed: Disturbance, invalid: list[Reason], noisy: list[Re
                 text=f"other processes kept {disturbed.foreign_cores:.2f} cores busy",
                 value=disturbed.foreign_cores,
                 limit=FOREIGN_CORES_NOISY,
+            )
+        )
+    share, taken = disturbed.cpu_share, disturbed.taken_share
+    # What a runtime leaves idle by itself is no disturbance: only what others had is.
+    if share is not None and share < CPU_SHARE_NOISY and (taken or 0.0) > 1 - CPU_SHARE_NOISY:
+        noisy.append(
+            Reason(
+                code="cpu-share",
+                text=f"the target's {disturbed.threads} threads computed for {share:.0%} of the "
+                f"time; others had {taken:.0%} of their cores",
+                value=share,
+                limit=CPU_SHARE_NOISY,
             )
         )
     if disturbed.pressure_share is not None and disturbed.pressure_share > PRESSURE_NOISY:
@@ -317,6 +331,16 @@ def _judge_point(
                     limit=DRIFT_NOISY,
                 )
             )
+
+
+def _judge_blocks(window: Window, point: Point, noisy: list[Reason]) -> None:
+    """Judge whether a promise about the time per output token rests on replies in one block."""
+    if window.one_block is None:
+        return
+    if any(check.limit.metric == "tpot" and check.state != "met" for check in point.slo):
+        share = window.in_one_block / window.several_tokens
+        text = f"{window.one_block}{_where(point)}"
+        noisy.append(Reason(code="one-block", text=text, value=share, limit=ONE_BLOCK_MOST))
 
 
 def _judge_length(window: Window, point: Point, reasons: list[Reason]) -> None:

@@ -8,7 +8,7 @@ from harness import statistics, units
 from harness.measure.disturbance import Disturbance
 from harness.schema.record import Metric, Point, Reason, SloCheck, Verdict
 
-WIDENED = ("latency_s.", "ttft_s.", "tpot_s.", "throughput_", "goodput_")
+WIDENED = ("latency_", "ttft_", "tpot_s.", "task_latency_s.", "throughput_", "goodput_")
 UNMEASURED_THROTTLE = 0.10
 """For a processor that throttled while neither the time nor its clocks tell how much: as much as
 its clocks may change before it counts."""
@@ -26,7 +26,7 @@ def amounts(verdict: Verdict, disturbed: Disturbance) -> dict[str, float]:
         if reason.code == "steal":
             busy = disturbed.own_cores + disturbed.foreign_cores
             amount = _ratio(disturbed.steal_share * disturbed.cores, busy)
-        elif reason.code == "foreign-load":
+        elif reason.code in ("foreign-load", "cpu-share"):
             amount = _taken(disturbed.foreign_cores, disturbed)
         elif reason.code == "harness-share":
             amount = _taken(disturbed.harness_cores or 0.0, disturbed)

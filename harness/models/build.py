@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from functools import cache as memoise
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 from harness.data_files import SHARDS, shards_of
 from harness.errors import SpecError, UnsupportedError
 from harness.files import temporary_prefix, whole_folder
 from harness.models import (
+    gguf_header,
     hugging_face,
     lightgbm_text,
     llama,
@@ -38,14 +40,17 @@ from harness.models import (
     xgboost_json,
 )
 from harness.models import weights as weights_file
-from harness.models.model import Architecture, Model, Weights
+from harness.models.model import Architecture, Computed, Declared, Model, Weights
 from harness.models.onnx_graph import count_operators
+from harness.models.own_folder import known
 from harness.models.weights import check_weights, load_weights, save_weights, stream_weights
 from harness.schema import canonical_json
 from harness.schema.base import Task
 from harness.schema.workload import (
+    GgufModel,
     LlamaModel,
     OnnxFileModel,
+    ServedModel,
     TreeFileModel,
     TreesMlpModel,
     WhisperModel,
@@ -56,12 +61,17 @@ Built = LlamaModel | WhisperModel | TreesMlpModel
 """What the harness itself makes or trains; the rest is a user's own."""
 
 
-def build_model(architecture: Architecture, task: Task, *, cache: Path, data: Path) -> Model:
-    """Return the model of `architecture`; its artefacts are made in `cache` on first use.
+def build_model(declared: Declared, task: Task, *, cache: Path, data: Path) -> Model:
+    """Return the model that is `declared`; its artefacts are made in `cache` on first use.
 
     Weight files are named relative to `data`. Raises SpecError if one cannot be read or does not
     fit; names and shapes are checked when the weights are first asked for.
     """
+    architecture = known(declared, task, data)
+    if isinstance(architecture, ServedModel):
+        return Model(task, architecture, 0, cache / "served", _not_here, _not_here)
+    if isinstance(architecture, GgufModel):
+        return _own_gguf(architecture, task, cache, data)
     sources = _sources(architecture, data)
     folder = cache / f"{architecture.family}-{_digest(architecture, sources)[:16]}"
 
@@ -106,6 +116,22 @@ def build_model(architecture: Architecture, task: Task, *, cache: Path, data: Pa
     )
 
 
+def _own_gguf(architecture: GgufModel, task: Task, cache: Path, data: Path) -> Model:
+    header = gguf_header.own_gguf(architecture, data)
+
+    def refuse(*_: str) -> NoReturn:
+        raise UnsupportedError(
+            f"the model is the GGUF file {architecture.file}: only llama.cpp runs it as it is"
+        )
+
+    file = data / architecture.file
+    return Model(task, architecture, header.parameters, cache / "gguf", refuse, refuse, file)
+
+
+def _not_here(*_: str) -> NoReturn:
+    raise UnsupportedError("a served model is its server's alone: there is nothing of it here")
+
+
 def quantised(folder: Path) -> Path:
     """Return the int8 twin of the ONNX files in `folder`, made by ONNX Runtime on first use.
 
@@ -148,7 +174,7 @@ def quantised_int4(folder: Path) -> Path:
     return path
 
 
-def _sources(architecture: Architecture, data: Path) -> list[Path]:
+def _sources(architecture: Computed, data: Path) -> list[Path]:
     """Return the files that the model is in; none if its weights are drawn."""
     if isinstance(architecture, TreeFileModel | OnnxFileModel):
         return own_model.model_files(architecture, data)
@@ -165,7 +191,7 @@ def _load(source: Path, architecture: Built) -> Weights:
     return load_weights(source)
 
 
-def _digest(architecture: Architecture, sources: list[Path]) -> str:
+def _digest(architecture: Computed, sources: list[Path]) -> str:
     """Return the hash (hex) of all that artefacts are made from."""
     digest = hashlib.sha256(f"{_builders()}\n{canonical_json(architecture)}\n".encode())
     for source in sources:

@@ -1,4 +1,4 @@
-"""Builds the files that only one runtime takes: an onnxruntime-genai folder, a GGUF file.
+"""Builds the files that only one runtime takes: for onnxruntime-genai, llama.cpp, OpenVINO.
 
 They lie in the model's folder of the cache, named by what they are made with.
 """
@@ -9,9 +9,16 @@ import hashlib
 from functools import cache as memoise
 from pathlib import Path
 
-from harness.models import llama_genai, llama_gguf, llama_onnx, onnx_graph, quantise
+from harness.models import (
+    llama_genai,
+    llama_gguf,
+    llama_onnx,
+    onnx_graph,
+    openvino_weights,
+    quantise,
+)
 from harness.models.build import build_once
-from harness.models.model import Model
+from harness.models.model import Model, RowModel
 from harness.schema.workload import LlamaModel
 
 
@@ -46,6 +53,25 @@ def gguf_file(model: Model, kind: str) -> Path:
 
     build_once(path, build)
     return path / "model.gguf"
+
+
+def openvino_folder(model: Model, precision: str) -> Path:
+    """Return the folder of OpenVINO files of `model` in "int8" or "int4", made on first use.
+
+    Raises PrerequisiteError without NNCF, UnsupportedError where there is nothing to compress.
+    """
+    version = openvino_weights.nncf_version()
+    assert openvino_weights.__file__ is not None
+    digest = hashlib.sha256(Path(openvino_weights.__file__).read_bytes()).hexdigest()[:8]
+    source = model.onnx("portable")
+    path = source.with_name(f"openvino-{precision}-{version}-{digest}")
+    tables = not isinstance(model.architecture, RowModel)
+
+    def build(folder: Path) -> None:
+        openvino_weights.compress_folder(source, folder, precision, tables=tables)
+
+    build_once(path, build)
+    return path
 
 
 @memoise

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,39 @@ from numpy.typing import NDArray
 
 from harness.errors import Problem, SpecError
 from harness.models.audio import FRAMES_PER_S, draw_clip, log_mel
-from harness.models.requests import Request, RowRequest, Sampling, SpeechRequest, TextRequest
+from harness.models.conversation import TurnRequest, as_conversations
+from harness.models.model import Architecture
+from harness.models.own_audio import own_recordings, speech_requests
+from harness.models.own_folder import known
+from harness.models.own_inputs import own_prompts, text_shape
+from harness.models.requests import (
+    EmbedRequest,
+    Request,
+    RowRequest,
+    Sampling,
+    SpeechRequest,
+    TextRequest,
+)
 from harness.models.rows import input_rows, read_rows
+from harness.models.texts import WORDS, as_words
 from harness.models.transactions import NAMES, draw_transactions
 from harness.schema.workload import (
+    AudioFileInputs,
     AudioInputs,
     CardBursts,
     Distribution,
     Durations,
+    GgufModel,
+    HuggingFaceModel,
     Inputs,
     LlamaModel,
+    PromptFileInputs,
     PromptInputs,
     RowInputs,
+    ServedModel,
+    TextInputs,
     TransactionInputs,
+    Turns,
     WhisperModel,
     Workload,
 )
@@ -37,7 +58,7 @@ WHISPER_PREFIX = (50_258, 50_259, 50_359, 50_363)
 
 MOST_LENGTHS = 10_000_000
 MEAN_WITHIN = 0.01
-PREFIXES, PREFIX_OF_EACH, DURATIONS, BURSTS, SAMPLING = range(5)
+PREFIXES, PREFIX_OF_EACH, DURATIONS, BURSTS, SAMPLING, TURNS, THINKS, STAND_INS = range(8)
 CARD_COLUMNS = (
     "cross_border_share",
     "card_age_days",
@@ -52,12 +73,25 @@ CARD_COLUMNS = (
 def draw_requests(workload: Workload, data: Path | None = None) -> list[Request]:
     """Return the requests of `workload`, `inputs.count` of them, drawn from `inputs.seed`.
 
+    Of conversations all turns of `inputs.count` of them, one after the other.
+
     A larger count begins with the same prompts or clips. Raises SpecError if inputs and model do
     not go together. Files are relative to `data`.
     """
     inputs, model = workload.inputs, workload.model
-    if isinstance(inputs, PromptInputs) and isinstance(model, LlamaModel):
+    if isinstance(model, HuggingFaceModel):
+        if data is None:
+            raise SpecError(f"the folder of {model.folder} is not known")
+        model = known(model, workload.task, data)
+    if isinstance(inputs, PromptInputs) and isinstance(model, LlamaModel | GgufModel | ServedModel):
+        model = text_shape(model, inputs, data)
+        if inputs.turns is not None:
+            return list(_conversations(inputs, inputs.turns, model, data))
         return list(_prompts(inputs, model, data))
+    if isinstance(inputs, PromptFileInputs | AudioFileInputs) and data is not None:
+        return _own(inputs, workload, model, data)
+    if isinstance(inputs, TextInputs):
+        return list(_texts(inputs, data))
     if isinstance(inputs, AudioInputs) and isinstance(model, WhisperModel):
         return list(_clips(inputs, model, data))
     if isinstance(inputs, TransactionInputs):
@@ -230,9 +264,71 @@ def _prompts(inputs: PromptInputs, model: LlamaModel, data: Path | None) -> list
     ]
 
 
+def _conversations(
+    inputs: PromptInputs, turns: Turns, model: LlamaModel, data: Path | None
+) -> list[TurnRequest]:
+    """Return every turn of `inputs.count` conversations, drawn as single prompts are."""
+    counts = draw_lengths(turns.count, inputs.count, _apart(inputs.seed, TURNS), data).tolist()
+    total = sum(counts)
+    alone = inputs.model_copy(update={"count": total, "turns": None, "shared_prefix": None})
+    prompts = _prompts(alone, model, data)
+    thinks = turns.think_s
+    if isinstance(thinks, Durations):
+        drawn = draw_durations(thinks, total, _apart(inputs.seed, THINKS), data)
+        thinks_s: list[float] = drawn.tolist()
+    else:
+        thinks_s = [thinks or 0.0] * total
+    rng = _apart(inputs.seed, STAND_INS)
+    stand_ins = [rng.integers(0, model.vocabulary, p.max_new_tokens) for p in prompts]
+    return as_conversations(
+        prompts, _prefixes(inputs, model.vocabulary), counts, thinks_s, stand_ins
+    )
+
+
+def _own(
+    inputs: PromptFileInputs | AudioFileInputs, workload: Workload, model: Architecture, data: Path
+) -> list[Request]:
+    """Return the user's own prompts or recordings; what they do not say is drawn."""
+
+    def draw(count: int) -> NDArray[np.int64]:
+        return draw_lengths(inputs.output_tokens, count, _streams(inputs.seed, 2)[1], data)
+
+    if isinstance(inputs, PromptFileInputs):
+        assert isinstance(model, LlamaModel | GgufModel | ServedModel)
+        tokenizer, sampling = workload.tokenizer(inputs), partial(draw_sampling, inputs)
+        return list(own_prompts(inputs, tokenizer, model, data, draw=draw, draw_sampling=sampling))
+    recordings = own_recordings(inputs, data)
+    lengths = draw(len(recordings)).tolist()
+    if isinstance(model, ServedModel):
+        return list(speech_requests(recordings, None, np.zeros(0, dtype=np.int64), lengths))
+    assert isinstance(model, WhisperModel)
+    prefix = speech_prefix(model)
+    _check_positions(inputs.output_tokens.upper, prefix, model)
+    return list(speech_requests(recordings, model, prefix, lengths))
+
+
+def _check_positions(output: int, prefix: NDArray[np.int64], model: WhisperModel) -> None:
+    # The last token is put out, never fed back.
+    needed = len(prefix) + output - 1
+    if needed > model.text_context:
+        raise SpecError(
+            f"{output} output tokens after a prefix of {len(prefix)} need {needed} positions, "
+            f"above the model's 'text_context' of {model.text_context}"
+        )
+
+
+def _texts(inputs: TextInputs, data: Path | None) -> list[EmbedRequest]:
+    asked, *streams = _streams(inputs.seed, 1 + inputs.count)
+    lengths = draw_lengths(inputs.words, inputs.count, asked, data).tolist()
+    return [
+        EmbedRequest(as_words(rng.integers(0, len(WORDS), length).tolist()), length)
+        for rng, length in zip(streams, lengths, strict=True)
+    ]
+
+
 def draw_sampling(inputs: Inputs, count: int) -> list[Sampling | None]:
     """Return how each of `count` answers is drawn, from a seed of its own; None where greedy."""
-    if not isinstance(inputs, PromptInputs) or inputs.sampling is None:
+    if not isinstance(inputs, PromptInputs | PromptFileInputs) or inputs.sampling is None:
         return [None] * count
     seeds = _apart(inputs.seed, SAMPLING).integers(0, 2**32, count).tolist()
     return [Sampling(inputs.sampling.temperature, inputs.sampling.top_p, seed) for seed in seeds]
@@ -254,13 +350,7 @@ def _prefixes(inputs: PromptInputs, vocabulary: int) -> list[NDArray[np.int64]]:
 
 def _clips(inputs: AudioInputs, model: WhisperModel, data: Path | None) -> list[SpeechRequest]:
     prefix = speech_prefix(model)
-    # The last token is put out, never fed back.
-    needed = len(prefix) + inputs.output_tokens.upper - 1
-    if needed > model.text_context:
-        raise SpecError(
-            f"{inputs.output_tokens.upper} output tokens after a prefix of {len(prefix)} need "
-            f"{needed} positions, above the model's 'text_context' of {model.text_context}"
-        )
+    _check_positions(inputs.output_tokens.upper, prefix, model)
     wanted, *streams = _streams(inputs.seed, 1 + inputs.count)
     outputs = draw_lengths(inputs.output_tokens, inputs.count, wanted, data)
     given = inputs.duration_s

@@ -81,12 +81,15 @@ class Layer(nn.Module):
         queries, keys = rotated.split([self.heads, self.kv_heads], dim=1)
         if cache is not None:
             keys, values = cache[0].append(cache[1], keys, values)
+        causal = False
+        if mask is None and count > 1:  # a branch: a compiler takes the value for a constant then
+            causal = True
         mixed = functional.scaled_dot_product_attention(
             queries,
             keys,
             values,
             attn_mask=mask,
-            is_causal=mask is None and count > 1,
+            is_causal=causal,
             enable_gqa=self.heads != self.kv_heads,
         )
         states = states + self.output(mixed.transpose(1, 2).reshape(batch, count, -1))

@@ -8,17 +8,25 @@ it never passes and never ends the run. Formulas: docs/quality.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, SpecError
+from harness.errors import SpecError
 from harness.models import reference
+from harness.models.asked import Ask, BadOutputError, answers, generated, scored
 from harness.models.inputs import draw_requests, speech_prefix
 from harness.models.model import Architecture, Model
+from harness.models.own_quality import (
+    UnreadableError,
+    judge_answers,
+    judge_text,
+    judge_transcripts,
+)
 from harness.models.quality_metrics import (
     greedy_regret,
     kl_divergence,
@@ -27,8 +35,6 @@ from harness.models.quality_metrics import (
     word_error_rate,
 )
 from harness.models.requests import (
-    Output,
-    Request,
     RowRequest,
     ScoreSpeechRequest,
     ScoreTextRequest,
@@ -38,15 +44,23 @@ from harness.models.requests import (
 from harness.models.row_quality import judged_rows, true_scores
 from harness.models.transactions import draw_transactions
 from harness.models.trees_mlp import reference_scores
+from harness.models.vector_quality import known_vectors, least_cosine
 from harness.schema.record import QualityCheck
 from harness.schema.workload import (
+    AudioFileInputs,
+    ExactAnswers,
     FraudQuality,
     LlamaModel,
+    OwnText,
+    PromptFileInputs,
+    PromptInputs,
     Quality,
     ReferenceAgreement,
     RowQuality,
     SpeechQuality,
     TextQuality,
+    Transcripts,
+    VectorAgreement,
     WhisperModel,
     Workload,
 )
@@ -62,9 +76,6 @@ __all__ = [
     "word_error_rate",
 ]
 
-Ask = Callable[[Sequence[Request]], Sequence[Output]]
-"""Runs requests (all of one type) on the target and returns their outputs in the same order."""
-
 Limit = tuple[str, float, Literal["lower", "higher"]]
 
 BYTES = 256
@@ -78,10 +89,6 @@ START_TOKEN, END_TOKEN, DIGIT_TOKEN = 0, 1, 2
 """The digit recogniser's marks; token DIGIT_TOKEN + d is the digit d."""
 
 
-class BadOutputError(Exception):
-    """An answer of the target that cannot be judged."""
-
-
 def quality_model(gate: Quality, workload: Workload) -> Architecture | None:
     """Return the model that must be opened for `gate`, or None if it is the workload's own.
 
@@ -92,15 +99,27 @@ def quality_model(gate: Quality, workload: Workload) -> Architecture | None:
 
 
 def evaluate(
-    gate: Quality, *, workload: Workload, model: Model, ask: Ask, data: Path, cache: Path
+    gate: Quality,
+    *,
+    workload: Workload,
+    model: Model,
+    ask: Ask,
+    data: Path,
+    cache: Path,
+    precision: str = "fp32",
 ) -> list[QualityCheck]:
     """Return the checks of `gate`, one for each of its limits.
 
     `model` is the one that `ask` runs: the one `quality_model` names, else the workload's own.
     `data` is the folder that the gate's file names are relative to; `cache` keeps reference values.
+    `precision` is the target's.
     Raises SpecError if the gate or its data are wrong; whatever the target does ends in the checks.
     """
     _fits(gate, workload)
+    if isinstance(gate, ReferenceAgreement) and precision == "int4":
+        most = gate.int4_kl_divergence_max or gate.kl_divergence_max
+        gate = gate.model_copy(update={"kl_divergence_max": most})
+    said = None
     try:
         if isinstance(gate, TextQuality):
             values = _judge_text(gate, model, ask, data, cache)
@@ -111,11 +130,19 @@ def evaluate(
         elif isinstance(gate, RowQuality):
             features, labels = judged_rows(gate, workload, data)
             values = _compare(labels, true_scores(model, features, cache), features, ask)
+        elif isinstance(gate, VectorAgreement):
+            values = _judge_vectors(gate, ask, data)
+        elif isinstance(gate, ExactAnswers):
+            values, said = judge_answers(gate, workload, partial(answers, ask), data)
+        elif isinstance(gate, OwnText):
+            values = judge_text(gate, workload, model, partial(scored, ask), data, cache)
+        elif isinstance(gate, Transcripts):
+            values, said = judge_transcripts(gate, workload, partial(answers, ask), data)
         else:
             values = _judge_agreement(gate, workload, model, ask, data, cache)
-    except BadOutputError as error:
+    except (BadOutputError, UnreadableError) as error:
         return [_failed(gate.kind, limit, str(error)) for limit in _limits(gate, {})]
-    return [_check(gate.kind, limit, values[limit[0]]) for limit in _limits(gate, values)]
+    return [_check(gate.kind, limit, values[limit[0]], said) for limit in _limits(gate, values)]
 
 
 def _fits(gate: Quality, workload: Workload) -> None:
@@ -124,6 +151,7 @@ def _fits(gate: Quality, workload: Workload) -> None:
         "word_error_rate": "speech_to_text",
         "pr_auc": "tabular_classification",
         "labelled_rows": "tabular_classification",
+        "vector_agreement": "text_embedding",
     }.get(gate.kind)
     if task not in (None, workload.task):
         raise SpecError(f"the gate '{gate.kind}' is for {task}, not for {workload.task}")
@@ -164,6 +192,17 @@ def _limits(gate: Quality, values: Mapping[str, float]) -> list[Limit]:
         if gate.label is not None:
             limits.insert(0, ("pr_auc_ratio", gate.pr_auc_ratio_min, "higher"))
         return limits
+    if isinstance(gate, VectorAgreement):
+        return [("vector_cosine", gate.cosine_min, "higher")]
+    if isinstance(gate, ExactAnswers):
+        return [("accuracy_low", gate.accuracy_min, "higher")]
+    if isinstance(gate, Transcripts):
+        return [("word_error_rate", gate.word_error_rate_max, "lower")]
+    if isinstance(gate, OwnText):
+        return [
+            ("perplexity_ratio", gate.perplexity_ratio_max, "lower"),
+            ("kl_divergence", gate.kl_divergence_max, "lower"),
+        ]
     return [("kl_divergence", gate.kl_divergence_max, "lower")]
 
 
@@ -184,12 +223,12 @@ def _judge_text(
     targets = held_out[1 : count * gate.window + 1]
     requests = [ScoreTextRequest(tokens=window) for window in windows]
     truth = np.concatenate(reference.score(model, requests, cache))
-    logits = _scored(ask, requests, gate.model.vocabulary)
+    logits = scored(ask, requests, gate.model.vocabulary)
 
     half = max(1, gate.window // 2)
     length = min(GENERATED_TOKENS, gate.model.context - half + 1)
     prompts = [TextRequest(prompt=w[:half], max_new_tokens=length) for w in windows[:GENERATIONS]]
-    chosen = _generated(ask, prompts, gate.model.vocabulary)
+    chosen = generated(ask, prompts, gate.model.vocabulary)
     given = [
         reference.continuation(model, request.prompt, tokens)
         for request, tokens in zip(prompts, chosen, strict=True)
@@ -234,7 +273,7 @@ def _judge_speech(
         )
         for clip in features
     ]
-    heard = _generated(ask, requests, gate.model.vocabulary)
+    heard = generated(ask, requests, gate.model.vocabulary)
     guesses = np.full((len(spoken), steps), END_TOKEN, dtype=np.int64)
     for row, digits in enumerate(spoken):
         guesses[row, : len(digits)] = [DIGIT_TOKEN + digit for digit in digits]
@@ -260,7 +299,7 @@ def _compare(
     ask: Ask,
 ) -> dict[str, float]:
     """Score the rows `features` and compare with the labels, if any, and the reference's scores."""
-    outputs = _answers(ask, [RowRequest(features=row) for row in features])
+    outputs = answers(ask, [RowRequest(features=row) for row in features])
     given = [math.nan if output.score is None else float(output.score) for output in outputs]
     scores = np.array(given, dtype=np.float64)
     good = (scores >= 0.0) & (scores <= 1.0)
@@ -280,11 +319,17 @@ def _judge_agreement(
     gate: ReferenceAgreement, workload: Workload, model: Model, ask: Ask, data: Path, cache: Path
 ) -> dict[str, float]:
     """Score the workload's own first inputs: prompts cut short, or clips with a few tokens."""
-    first = workload.inputs.model_copy(update={"count": min(gate.requests, workload.inputs.count)})
+    fewer: dict[str, object] = {"count": min(gate.requests, workload.inputs.count)}
+    if isinstance(workload.inputs, PromptInputs):
+        fewer["turns"] = None
+    # Your own inputs are held against what is declared of all of them.
+    own = isinstance(workload.inputs, PromptFileInputs | AudioFileInputs)
+    first = workload.inputs.model_copy(update={} if own else fewer)
     requests: list[ScoreTextRequest | ScoreSpeechRequest] = []
     rng = np.random.default_rng(workload.inputs.seed)
     vocabulary = 0
-    for request in draw_requests(workload.model_copy(update={"inputs": first}), data):
+    drawn_inputs = draw_requests(workload.model_copy(update={"inputs": first}), data)
+    for request in drawn_inputs[: gate.requests]:
         if isinstance(request, TextRequest):
             requests.append(ScoreTextRequest(tokens=request.prompt[:PROMPT_TOKENS_MAX]))
         elif isinstance(request, SpeechRequest):
@@ -296,54 +341,17 @@ def _judge_agreement(
     if isinstance(workload.model, LlamaModel | WhisperModel):
         vocabulary = workload.model.vocabulary
     truth = np.concatenate(reference.score(model, requests, cache))
-    return {"kl_divergence": kl_divergence(truth, _scored(ask, requests, vocabulary))}
+    return {"kl_divergence": kl_divergence(truth, scored(ask, requests, vocabulary))}
 
 
-def _answers(ask: Ask, requests: Sequence[Request]) -> Sequence[Output]:
-    """Return the target's outputs; an error of the target or a wrong count is a bad output."""
+def _judge_vectors(gate: VectorAgreement, ask: Ask, data: Path) -> dict[str, float]:
+    """Ask for the vectors of the gate's texts and compare them with the known ones."""
+    requests, known = known_vectors(gate, data)
+    outputs = answers(ask, requests)
     try:
-        outputs = ask(requests)
-    except HarnessError as error:
-        raise BadOutputError(f"the target failed: {error}") from error
-    if len(outputs) != len(requests):
-        raise BadOutputError(f"{len(requests)} requests gave {len(outputs)} outputs")
-    return outputs
-
-
-def _scored(
-    ask: Ask, requests: Sequence[ScoreTextRequest | ScoreSpeechRequest], vocabulary: int
-) -> NDArray[np.float64]:
-    """Return the target's logits, all requests in a row: float64 [positions, vocabulary]."""
-    parts = []
-    for number, output in enumerate(_answers(ask, requests)):
-        wanted = (len(requests[number].tokens), vocabulary)
-        if output.logits is None:
-            raise BadOutputError(f"request {number} gave no logits")
-        logits = np.asarray(output.logits)
-        if logits.shape != wanted:
-            raise BadOutputError(
-                f"request {number} gave logits {list(logits.shape)}, not {list(wanted)}"
-            )
-        if not np.isfinite(logits).all():
-            raise BadOutputError(f"request {number} gave logits that are not finite")
-        parts.append(logits.astype(np.float64))
-    return np.concatenate(parts)
-
-
-def _generated(
-    ask: Ask, requests: Sequence[TextRequest] | Sequence[SpeechRequest], vocabulary: int
-) -> list[NDArray[np.int64]]:
-    """Return the target's tokens, int64 [max_new_tokens] a request, all in the vocabulary."""
-    results = []
-    for number, output in enumerate(_answers(ask, requests)):
-        wanted = requests[number].max_new_tokens
-        if len(output.tokens) != wanted:
-            raise BadOutputError(f"request {number} gave {len(output.tokens)} tokens, not {wanted}")
-        tokens = np.asarray(output.tokens)
-        if tokens.dtype.kind not in "iu" or tokens.min() < 0 or tokens.max() >= vocabulary:
-            raise BadOutputError(f"request {number} gave a token outside [0, {vocabulary})")
-        results.append(tokens.astype(np.int64))
-    return results
+        return {"vector_cosine": least_cosine(known, outputs)}
+    except ValueError as error:
+        raise BadOutputError(str(error)) from error
 
 
 def spoken_words(tokens: NDArray[np.int64]) -> list[int]:
@@ -360,7 +368,7 @@ def _read(path: Path) -> bytes:
         raise SpecError(f"cannot read the gate's data {path}: {error.strerror}") from error
 
 
-def _check(gate: str, limit: Limit, value: float) -> QualityCheck:
+def _check(gate: str, limit: Limit, value: float, said: str | None = None) -> QualityCheck:
     metric, bound, better = limit
     if not math.isfinite(value):
         return _failed(gate, limit, "the figure is not finite")
@@ -371,6 +379,7 @@ def _check(gate: str, limit: Limit, value: float) -> QualityCheck:
         limit=bound,
         better=better,
         passed=value <= bound if better == "lower" else value >= bound,
+        reason=said,
     )
 
 

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "AnswerRequest",
+    "EmbedRequest",
+    "Message",
     "Output",
     "Request",
     "RowRequest",
@@ -33,17 +36,43 @@ class Sampling:
     seed: int
 
 
+class Message(NamedTuple):
+    """What `role` (system, user or assistant) says in a conversation."""
+
+    role: str
+    content: str
+
+
 @dataclass(frozen=True, slots=True)
 class TextRequest:
     """Generate exactly `max_new_tokens` tokens after `prompt` (int64 token ids [length]).
 
     Without `sampling` greedy: the lowest id among the largest logits. Stream each token by
-    `query.tokens`.
+    `query.tokens`. `messages` are a user's own text: a server is sent them in place of `prompt`,
+    which is empty where no tokenizer is named.
     """
 
     prompt: NDArray[np.int64]
     max_new_tokens: int
     sampling: Sampling | None = None
+    messages: tuple[Message, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest(TextRequest):
+    """Answer `messages` greedily, for quality, never timed. The answer may end earlier.
+
+    A server ends it where its model does, and gives its text (`Output.text`). Whatever takes token
+    numbers answers it as any TextRequest; what follows the model's end token is cut off later.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Return the vector of `text`, which has `words` words."""
+
+    text: str
+    words: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +80,15 @@ class SpeechRequest:
     """Transcribe log-mel `features` (float32 [bands, frames]) into exactly `max_new_tokens` tokens.
 
     Decoding is greedy and starts from `prefix` (int64 token ids [length], at least one).
-    `audio_s` is the length of the audio in seconds.
+    `audio_s` is the length of the audio in seconds. `sound` is the content of a user's own WAV
+    file, which servers of sound are sent; where only servers have the model, there are no features.
     """
 
     features: NDArray[np.float32]
     prefix: NDArray[np.int64]
     max_new_tokens: int
     audio_s: float
+    sound: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +113,15 @@ class ScoreSpeechRequest:
     tokens: NDArray[np.int64]
 
 
-Request = TextRequest | SpeechRequest | RowRequest | ScoreTextRequest | ScoreSpeechRequest
+Request = (
+    TextRequest | EmbedRequest | SpeechRequest | RowRequest | ScoreTextRequest | ScoreSpeechRequest
+)
 
 
 class Output(NamedTuple):
-    """What came back: generated `tokens`, a `score` in [0, 1], or `logits` [length, vocab].
+    """What came back: `tokens`, a `score`, `logits` [length, vocab], a `vector`, or a `text`.
+
+    A score is in [0, 1], a vector float32 [dimensions].
 
     Which one is set follows from the request. A named tuple: it is made inside the measured time,
     and a frozen dataclass takes 0.15 us longer.
@@ -95,3 +130,5 @@ class Output(NamedTuple):
     tokens: Sequence[int] = ()
     score: float | None = None
     logits: NDArray[np.float32] | None = None
+    vector: NDArray[np.float32] | None = None
+    text: str | None = None

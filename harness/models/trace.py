@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from harness.errors import Problem, SpecError
 from harness.models.inputs import draw_requests, draw_sampling
+from harness.models.own_inputs import text_shape
 from harness.models.requests import Request, TextRequest
-from harness.schema.workload import LlamaModel, Workload
+from harness.schema.workload import GgufModel, LlamaModel, PromptInputs, ServedModel, Workload
 from harness.traffic import input_order, trace_arrivals
 from harness.yaml_reader import display_name, shown
 
@@ -96,11 +97,14 @@ def trace_requests(trace: Trace, workload: Workload, data: Path | None = None) -
     """Return one request per row of `trace`, in its order.
 
     Text: prompts of random tokens of the row's length, drawn from `inputs.seed`, that generate the
-    row's output length; SpecError names the rows that the model's context does not hold. Other
-    tasks have no lengths to follow: the workload's inputs, in seeded permutations.
+    row's output length; SpecError names the rows that the model's context does not hold. A user's
+    own prompts, and other tasks, have no lengths to follow: the workload's inputs, in seeded
+    permutations.
     """
     model = workload.model
-    if not isinstance(model, LlamaModel):
+    if isinstance(workload.inputs, PromptInputs) and isinstance(model, GgufModel | ServedModel):
+        model = text_shape(model, workload.inputs, data)
+    if not isinstance(model, LlamaModel) or not isinstance(workload.inputs, PromptInputs):
         inputs = draw_requests(workload, data)
         order = input_order(len(inputs), trace.times_s.size, workload.inputs.seed)
         return [inputs[i] for i in order]

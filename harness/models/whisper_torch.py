@@ -20,16 +20,16 @@ KeysValues = tuple[Tensor, Tensor]
 
 
 class Cache:
-    """One utterance being decoded: the encoder's keys and values, and the tokens' so far.
+    """Utterances being decoded: the encoder's keys and values, and the tokens' so far.
 
-    cross: by layer. keys, values: [layers, 1, heads, text context, head size], of which the first
-    `length` positions are valid.
+    cross: by layer. keys, values: [layers, batch, heads, text context, head size], of which the
+    first `length` positions are valid.
     """
 
     def __init__(self, architecture: WhisperModel, cross: list[KeysValues]) -> None:
         a = architecture
         like = cross[0][0]
-        shape = (a.decoder_layers, 1, a.heads, a.text_context, a.hidden // a.heads)
+        shape = (a.decoder_layers, len(like), a.heads, a.text_context, a.hidden // a.heads)
         self.cross = cross
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
         self.length = 0
@@ -121,7 +121,9 @@ class DecoderLayer(nn.Module):
         own = self.self_attn.keys_values(normal)
         if cache is not None:
             own = cache[0].append(cache[1], *own)
-        causal = mask is None and states.shape[1] > 1
+        causal = False
+        if mask is None and states.shape[1] > 1:  # a branch: a compiler knows the value then
+            causal = True
         states = states + self.self_attn(normal, own, mask, causal)
         states = states + self.encoder_attn(self.encoder_attn_layer_norm(states), cross)
         inner = functional.gelu(self.fc1(self.final_layer_norm(states)))
@@ -208,11 +210,11 @@ class Whisper(nn.Module):
             self.encoder.embed_positions.weight.copy_(torch.tensor(positions))
 
     def begin(self, features: Tensor) -> Cache:
-        """Encode `features` [1, mel bands, frames] and return a cache to decode with."""
+        """Encode `features` [batch, mel bands, frames] and return a cache to decode with."""
         return Cache(self.architecture, self.decoder.cross(self.encoder(features)))
 
     def extend(self, tokens: Tensor, cache: Cache, wanted: int | None = None) -> Tensor:
-        """Return logits after `tokens` (int64 [1, positions]), which continue the cache's.
+        """Return logits after `tokens` (int64 [batch, positions]), which continue the cache's.
 
         `wanted` keeps only the last so many positions.
         """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness import units
 from harness.mapper.choice import unknown_lines
-from harness.report import windows, words
+from harness.report import client_trust, misses, windows, words
 from harness.report.energy import year_in_short
 from harness.report.view import WorkloadView
 from harness.schema.decision import Interval, Option, WorkloadDecision
@@ -47,6 +47,10 @@ class Answer:
     energy_year: tuple[str, ...]
     runner_up: str
     capacity: str = ""
+    horizon: str = ""
+    client: str = ""
+    cheaper: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 def answers(views: Sequence[WorkloadView]) -> tuple[Answer, ...]:
@@ -109,7 +113,9 @@ def energy(option: Option) -> str:
 
 
 def fleet(option: Option) -> str:
-    """Return how many units are bought and how busy they are."""
+    """Return how many units are bought and how busy they are; an API has none."""
+    if option.kind == "api":
+        return "no units: an API, paid as used"
     unit = "replica" if option.replicas == 1 else "replicas"
     text = f"{units.count(option.replicas)} {unit}, {units.percent(option.utilisation)} used"
     later = option.replicas_at_horizon
@@ -131,7 +137,25 @@ def _answer(view: WorkloadView) -> Answer:
         energy_year=() if choice is None else year_in_short(choice),
         runner_up=_runner_up(second),
         capacity=_capacity(view),
+        horizon="" if choice is None else _horizon(choice),
+        client=_client(view),
+        cheaper=misses.cheaper(view),
+        changes=misses.changes(view),
     )
+
+
+def _horizon(option: Option) -> str:
+    """Return the total cost over the horizon, where it is stated."""
+    if option.tco is None:
+        return ""
+    months = units.count(option.tco.months)
+    return f"{figure(option.tco.usd, 'USD')} over {months} months, as worth on the first day"
+
+
+def _client(view: WorkloadView) -> str:
+    """Return how far the client can be trusted that asked the choice; empty if none did."""
+    chosen = (row.record for row in view.rows if row.standing == "chosen")
+    return next((client_trust.in_short(record) for record in chosen), "")
 
 
 def _capacity(view: WorkloadView) -> str:
@@ -174,4 +198,5 @@ def _certainty(decision: WorkloadDecision) -> Certainty:
         return Certainty("warn", "?", f"{what}, but {' and '.join(doubts)}")
     if only:
         return Certainty("plain", "●", "The only feasible target")
-    return Certainty("good", "✓", "Clear choice")
+    odds = "" if sure is None else f", P(best) {units.percent(sure.p_best)}"
+    return Certainty("good", "✓", f"Clear choice{odds}")

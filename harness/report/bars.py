@@ -78,7 +78,7 @@ def cost_bars(view: WorkloadView) -> BarDrawing | None:
         return None
     unit = next(row.option.cost_unit for row in view.rows if row.option is not None)
     title = f"Cost of {view.decision.title} per {unit} on each feasible target"
-    return _bars(f"{view.key}-cost", title, found, "USD")
+    return bar_drawing(f"{view.key}-cost", title, found, "USD")
 
 
 def energy_bars(view: WorkloadView) -> tuple[tuple[str, BarDrawing], ...]:
@@ -102,7 +102,7 @@ def energy_bars(view: WorkloadView) -> tuple[tuple[str, BarDrawing], ...]:
     return tuple(
         (
             name,
-            _bars(
+            bar_drawing(
                 f"{view.key}-energy-{index}",
                 f"Energy of a request of {view.decision.title}, {name}",
                 found,
@@ -113,7 +113,8 @@ def energy_bars(view: WorkloadView) -> tuple[tuple[str, BarDrawing], ...]:
     )
 
 
-def _bars(key: str, title: str, found: Sequence[Figure], unit: str) -> BarDrawing:
+def bar_drawing(key: str, title: str, found: Sequence[Figure], unit: str) -> BarDrawing:
+    """Return bars of figures in `unit` from zero, with whiskers; there must be one at least."""
     ends = [figure.value if figure.high is None else figure.high for _, _, figure, _, _ in found]
     scale = Scale.spanning([*ends, *(figure.value for _, _, figure, _, _ in found)], from_zero=True)
     bars = []

@@ -124,11 +124,12 @@ class CurveChart:
     across_ticks: tuple[Tick, ...]
     up_ticks: tuple[Tick, ...]
     grid: str
-    limit: Tick
+    limit: Tick | None
     limit_label_y: str
     curves: tuple[DrawnCurve, ...]
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
+    across: str = "Throughput, requests a second"
 
     @property
     def has_capacity(self) -> bool:

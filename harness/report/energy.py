@@ -135,7 +135,13 @@ def year(option: Option) -> tuple[YearLine, ...]:
             rows.append(YearLine(name, figure, True, line.modelled, line.basis))
         elif line.name == "electricity" and not line.remedy:
             rows.append(
-                YearLine(words.ENERGY_LINES[line.name], "in the rent", False, False, line.basis)
+                YearLine(
+                    words.ENERGY_LINES[line.name],
+                    "in the API's price" if option.kind == "api" else "in the rent",
+                    False,
+                    False,
+                    line.basis,
+                )
             )
         else:
             unknown.append(line)

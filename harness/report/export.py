@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 from harness.errors import StoreError
 from harness.files import whole_folder, write_whole
+from harness.report.client_table import client_table
+from harness.report.fleet_tables import fleet_tables
 from harness.report.option_tables import option_tables
+from harness.report.outlook_tables import outlook_tables
 from harness.report.record_tables import record_tables
 from harness.report.summary import summary
 from harness.report.tables import Cell, Kind, Table, dictionary
@@ -95,7 +98,13 @@ def _files(
     views = workload_views(decision, records)
     yield "decision.json", decision_json(decision)
     yield "summary.md", summary(decision, views, command=command)
-    tables = (*option_tables(views), *record_tables(decision, records))
+    tables = (
+        *option_tables(views),
+        *outlook_tables(views),
+        *fleet_tables(decision.portfolio),
+        *record_tables(decision, records),
+        client_table(records),
+    )
     for each in (*tables, dictionary(tables)):
         yield f"{each.name}.csv", csv_text(each)
         yield f"{each.name}.parquet", parquet_bytes(each)

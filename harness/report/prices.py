@@ -9,7 +9,7 @@ from datetime import date
 from harness import units
 from harness.report.view import WorkloadView
 
-PRICE_LINES = ("rent", "capital")
+PRICE_LINES = ("rent", "capital", "usage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,17 @@ def prices(views: Sequence[WorkloadView], as_of: date) -> tuple[PriceRow, ...]:
             if option is None:
                 continue
             bases = [line.basis for line in option.cost_lines if line.name in PRICE_LINES]
-            age = units.count((as_of - option.price_date).days)
+            age = f"{units.count((as_of - option.price_date).days)} days"
+            if option.price_age is not None and option.price_age.state != "current":
+                limit = f", limit {units.count(option.price_age.limit_days)} days"
+                age += f", {option.price_age.state.replace('_', ' ')}{limit}"
             rows.setdefault(
                 PriceRow(
                     target=row.title,
                     price="; ".join(bases) or "not itemised",
                     source=option.price_source,
                     day=option.price_date.isoformat(),
-                    age=f"{age} days",
+                    age=age,
                 )
             )
     return tuple(rows)

@@ -14,6 +14,8 @@ from harness.schema.target import Target
 
 MOST_VALUES = 3
 LONGEST_FACT = 200
+APART = ("client", "fallbacks", "left_running", "operators")
+"""What a session said that has a place of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,9 @@ def software(records: Sequence[Record]) -> tuple[Software, ...]:
         facts = tuple(
             (name.replace("_", " "), clip(told(value), LONGEST_FACT))
             for name, value in sorted(record.session.items())
-            if name != "left_running"  # said beside the record
+            if name not in APART
         )
-        rows.setdefault(Software(target.title, _hardware(target), _runtime(target), facts))
+        rows.setdefault(Software(target.title, _hardware(target), runtime(target), facts))
     return tuple(rows)
 
 
@@ -75,10 +77,11 @@ def _hardware(target: Target) -> str:
     return f"{chips}{target.hardware.chip} ({target.hardware.vendor})"
 
 
-def _runtime(target: Target) -> str:
-    runtime = target.runtime
-    options = "".join(f", {name} {told(value)}" for name, value in sorted(runtime.options.items()))
-    return f"{runtime.adapter}, {runtime.precision} on {runtime.device}{options}"
+def runtime(target: Target) -> str:
+    """Return the software of a target: its adapter, precision, device and options."""
+    own = target.runtime
+    options = "".join(f", {name} {told(value)}" for name, value in sorted(own.options.items()))
+    return f"{own.adapter}, {own.precision} on {own.device}{options}"
 
 
 def _values(fields: Sequence[EnvironmentField]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from harness import units
 from harness.report import answers, words
 from harness.report.answers import Answer
+from harness.report.fleet import fleet_lines
 from harness.report.tables import plain
 from harness.report.text import clip
 from harness.report.view import Row, WorkloadView
@@ -46,6 +47,11 @@ def summary(decision: Decision, views: Sequence[WorkloadView], *, command: str) 
     ]
     for view, answer in zip(views, every, strict=True):
         lines += [*_section(view, answer), ""]
+    plan = decision.portfolio
+    if plan is not None:
+        titles = {view.decision.workload: view.decision.title for view in views}
+        told = [plan.reason, *fleet_lines(plan, titles), *(w.text for w in plan.relaxations)]
+        lines += ["## One fleet for all workloads", "", *(f"- {markdown(t)}" for t in told), ""]
     if decision.warnings:
         lines += ["## Warnings", "", *(f"- {markdown(each)}" for each in decision.warnings), ""]
     lines += [f"Made by `{plain(command).replace('`', '')}`. Not an MLPerf result.", ""]
@@ -89,15 +95,29 @@ def _section(view: WorkloadView, answer: Answer) -> Iterator[str]:
                 "SLO", f"{promise.name} {promise.measured} {promise.bound}, {promise.limit}"
             )
         yield _item("Fleet", answer.fleet)
+        if answer.horizon:
+            yield _item("Total", answer.horizon)
         yield _item("Energy", answer.energy)
         if answer.capacity:
             yield _item("Load", answer.capacity)
         if decision.confidence is not None:
             yield _item("How sure", decision.confidence.reason)
+        if answer.client:
+            yield _item("Client", answer.client)
+        for text in answer.cheaper:
+            yield _item("Cheaper, but", text)
         for reason in choice.verdict_reasons:
             yield _item("In doubt", reason)
         for warning in choice.warnings:
             yield _item("Warning", warning)
+    for text in answer.changes:
+        yield _item("What would give an answer", text)
+    if decision.burst is not None:
+        yield _item("Burst, by formula", decision.burst.text)
+    for lever in decision.levers[:MOST_FLIPS]:
+        known = units.usd(lever.usd_per_year, lever.reason)
+        known += f" a year, {lever.evidence}" if lever.usd_per_year is not None else ""
+        yield _item("Lever", f"{lever.what}: {known}")
     if decision.flips:
         yield "- **What would change it**"
         yield from (f"  - {markdown(flip.text)}" for flip in decision.flips[:MOST_FLIPS])

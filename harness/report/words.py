@@ -14,6 +14,17 @@ RULES = {
     "tier": "Kind of site not allowed",
     "price": "No price",
     "price_age": "Price too old",
+    "rate_limit": "Above the provider's rate limit",
+    "memory": "Too little memory",
+    "precision": "Precision not allowed",
+    "air_gap": "Outside the air gap",
+    "lead_time": "Delivered too late",
+    "power": "Too much power",
+    "space": "Too much space",
+    "vendor": "Vendor not allowed",
+    "budget": "Above the budget",
+    "edge_latency": "Too far away for its promise",
+    "operators": "Operators missing",
     "cost": "Dearer than the choice",
 }
 
@@ -41,6 +52,10 @@ STATES = {
     "partial": ("≈", "in part"),
     "modelled": ("*", "modelled"),
     "not_metered": ("–", "not metered"),
+    "not_measured": ("–", "not measured"),
+    "gap_none": ("✓", "none"),
+    "gap_some": ("≈", "some"),
+    "gap_unknown": ("?", "not told"),
 }
 
 ENERGY_LINES = {
@@ -54,10 +69,14 @@ ENERGY_LINES = {
 
 TIERS = {"cloud": "cloud", "on_premises": "on premises", "edge": "edge"}
 
+KINDS = {"api": "API", "cloud": "cloud", "on_premises": "on premises", "edge": "edge"}
+"""The kinds of supply."""
+
 METRICS = {
     "latency": "Latency",
     "ttft": "Time to first token",
     "tpot": "Time per output token",
+    "task_latency": "Latency of a task",
 }
 
 SCENARIOS = {
@@ -97,6 +116,15 @@ GLOSSARY = (
         "different boundaries are never compared, and a chip's never stands for its machine.",
     ),
     (
+        "Break-even",
+        "The demand at which two ways to run a workload cost the same: below it one is cheaper, "
+        "above it the other.",
+    ),
+    (
+        "Burst",
+        "A short time in which many times more requests arrive than in the busiest hour.",
+    ),
+    (
         "Capacity",
         "The load at which the target just keeps the SLO, estimated from all loads that were "
         "measured. The proven load is the highest that was itself measured to keep it, and so lies "
@@ -108,6 +136,11 @@ GLOSSARY = (
         "confidence, if requests were independent. The interval beside it does not assume that.",
     ),
     (
+        "Compiler gap",
+        "The part of a model that the target's own runtime does not run: it runs elsewhere, is "
+        "replaced by other operators, or is refused.",
+    ),
+    (
         "Cost per unit at full use",
         "The cost if every hired or bought machine worked at the highest load within the SLO all "
         "the time. The cost at the buyer's own demand is higher, because machines also stand idle.",
@@ -115,8 +148,17 @@ GLOSSARY = (
     ("Evidence", "How a figure is known: measured, imported, projected or claimed, best first."),
     ("Feasible", "No rule of the brief speaks against the target, cost aside."),
     (
+        "Front",
+        "The options that no other beats: whoever is better in one thing is worse in another.",
+    ),
+    (
         "kgCO2e",
         "Kilograms of carbon dioxide that would warm as much as all the greenhouse gases emitted.",
+    ),
+    (
+        "Lever",
+        "A change to how a workload is served, such as a lower precision or a cache, with what it "
+        "would do to the cost. It changes nothing in the choice.",
     ),
     (
         "Modelled*",
@@ -136,6 +178,11 @@ GLOSSARY = (
         "p50, p95, p99",
         "Percentiles. A p95 of 200 ms means that 95 of 100 requests took 200 ms or less.",
     ),
+    (
+        "P(best)",
+        "The chance that no other option costs less, over what prices, demand and throughput may "
+        "be. The regret is what the choice then costs above the cheapest, on average.",
+    ),
     ("PUE", "Power usage effectiveness: what the facility draws over what its machines draw."),
     (
         "Quality gate",
@@ -144,19 +191,30 @@ GLOSSARY = (
     ),
     ("Replica", "One unit of the target as it is sold, serving the workload on its own."),
     (
+        "Roofline",
+        "The most that the hardware can do on this work, by its memory and its arithmetic. The "
+        "share of it that was reached says how much better software could still win.",
+    ),
+    (
         "SLO",
         "Service-level objective: the promise about speed that the workload must keep. It counts "
         "as met only if the upper end of the interval keeps it too, and as not proven if only the "
         "measured value does.",
     ),
     (
+        "TCO",
+        "Total cost of ownership: all that is spent over the horizon, worth as on the first day, "
+        "less what the purchases are still worth at its end.",
+    ),
+    ("Throughput", "Requests or tokens served a second at a load that keeps the SLO."),
+    (
         "Time box",
         "The longest that a measurement may take. One that ended as precise did not need all of "
         "it; one that its time box ended says what it can support.",
     ),
-    ("Throughput", "Requests or tokens served a second at a load that keeps the SLO."),
     ("TPOT", "Time per output token: how fast the answer flows once it has begun."),
     ("TTFT", "Time to first token: how long a user waits until the answer begins."),
+    ("Utilisation", "The share of what the replicas could serve that the demand uses on average."),
     (
         "Warm-up",
         "Requests at the start of a measurement, before its speed was steady. They are not in the "
@@ -167,7 +225,6 @@ GLOSSARY = (
         "Something disturbed the measurement by as much as 12 %, so its interval was widened by "
         "that share on both sides.",
     ),
-    ("Utilisation", "The share of what the replicas could serve that the demand uses on average."),
 )
 """Terms and what they mean, in alphabetical order."""
 
@@ -195,6 +252,11 @@ def sign(code: str) -> str:
 def standing(code: str) -> str:
     """Return the word for the standing `code`."""
     return STANDINGS[code][1]
+
+
+def kind(code: str) -> str:
+    """Return the words for a kind of supply."""
+    return KINDS.get(code) or code
 
 
 def tier(code: str) -> str:

@@ -16,8 +16,9 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Percentile = Annotated[float, Field(gt=0, lt=100)]
 
-Task = Literal["text_generation", "speech_to_text", "tabular_classification"]
+Task = Literal["text_generation", "text_embedding", "speech_to_text", "tabular_classification"]
 Tier = Literal["cloud", "on_premises", "edge"]
+Precision = Literal["fp32", "bf16", "fp16", "int8", "int4"]
 Evidence = Literal["measured", "imported", "projected", "claimed"]
 ScenarioKind = Literal[
     "single_stream", "multi_stream", "offline", "server", "closed_loop", "burst", "trace"

@@ -7,10 +7,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.schema.base import Document, Evidence, Name, Share, Spec, Text, Tier
+from harness.schema.base import Document, Evidence, Name, Percentile, Share, Spec, Text, Tier
 from harness.schema.brief import Brief
+from harness.schema.demand import TaskSlo
+from harness.schema.levers import LeverOutcome
+from harness.schema.portfolio import PortfolioPlan
 from harness.schema.record import Digest, SloCheck, Ulid
 from harness.schema.workload import Demand
+
+
+def _absent(value: object) -> bool:
+    """Whether a field is left out: documents from before it existed stay what they were."""
+    return value is None
+
+
+OptionKind = Literal["api", "cloud", "on_premises", "edge"]
+"""The kinds of supply: an API, or units by their tier."""
 
 
 class Interval(Spec):
@@ -21,11 +33,42 @@ class Interval(Spec):
     high: float | None = None
 
 
+class Change(Spec):
+    """One field with another value: of the brief, or as its first word says of WORKLOAD or TARGET.
+
+    `constraints.NAME` and `demand.NAME` are the brief's, the latter of the workload spoken of. A
+    list is given whole; None is no limit.
+    """
+
+    field: Text
+    present: float | bool | str | tuple[str, ...] | None
+    needed: float | bool | str | tuple[str, ...] | None
+
+
+class Relaxation(Spec):
+    """The least that has to change for a rule, or several together, to let the target `of` in.
+
+    `exact`: nothing else is needed, since all other rules were checked; False where a measurement
+    against the new limit has to show it. `share` is the largest change over the present value, None
+    where it is not about a number; `usd_per_year` what the target then costs, where known.
+    """
+
+    rule: Text
+    of: Name
+    changes: tuple[Change, ...]
+    exact: bool
+    share: float | None = None
+    usd_per_year: float | None = None
+    text: Text
+
+
 class Rejection(Spec):
     """Why a target is not chosen: a named rule with the number, the limit and the margin.
 
     `margin` is (limit - number) / limit in the direction that hurts: negative means by how much of
-    the limit the target misses. None where the rule is not about a number.
+    the limit the target misses. None where the rule is not about a number. `p_meets` is the chance
+    that a promise on a measured quantile is kept. `relaxation` is what this rule alone would take
+    to let the target in; None where no specification changes it.
     """
 
     rule: Literal[
@@ -40,7 +83,18 @@ class Rejection(Spec):
         "tier",
         "price",
         "price_age",
+        "rate_limit",
         "cost",
+        "memory",
+        "precision",
+        "air_gap",
+        "lead_time",
+        "power",
+        "space",
+        "vendor",
+        "budget",
+        "edge_latency",
+        "operators",
     ]
     text: Text
     number: float | None = None
@@ -48,6 +102,8 @@ class Rejection(Spec):
     margin: float | None = None
     unit: str | None = None
     remedy: str | None = None
+    p_meets: Share | None = None
+    relaxation: Relaxation | None = None
 
 
 class CostLine(Spec):
@@ -56,7 +112,18 @@ class CostLine(Spec):
     The bounds are None where the line is as exact as the price that it comes from.
     """
 
-    name: Literal["rent", "capital", "maintenance", "colocation", "energy", "staff"]
+    name: Literal[
+        "rent",
+        "capital",
+        "maintenance",
+        "colocation",
+        "energy",
+        "licence",
+        "usage",
+        "egress",
+        "staff",
+        "integration",
+    ]
     usd_per_year: float | None
     basis: Text
     low_usd_per_year: float | None = None
@@ -205,6 +272,143 @@ class BreakEven(Spec):
     text: Text
 
 
+class TokenCosts(Spec):
+    """What a million tokens cost, each kind for itself where that is known, and all as one.
+
+    `blended` is the cost over the tokens of prompts and answers together. The others are None where
+    nothing says how the cost divides; `basis` gives the rule, or why there is none. Of a fleet
+    `prefill_share` is the share of its cost that the prompts bear.
+    """
+
+    blended: Interval
+    input: Interval | None
+    cached_input: Interval | None
+    output: Interval | None
+    prefill_share: float | None
+    basis: Text
+
+
+class Tco(Spec):
+    """Total cost of ownership over the horizon, as worth on the first day: see docs/mapper.md.
+
+    The sum of what is spent each month, discounted, less what the purchases are worth at the end.
+    The parts are those of `usd`, planned and discounted: purchases less the old units' proceeds,
+    running cost, integration, and what is left. `fleets` are the months in which the number of
+    units changes, with the new number.
+    """
+
+    usd: Interval
+    months: int
+    purchases_usd: float
+    running_usd: float
+    integration_usd: float
+    left_usd: float
+    fleets: tuple[tuple[int, int], ...]
+    basis: Text
+
+
+class BillMonth(Spec):
+    """One month of the bill, undiscounted: what runs, and what is bought or taken up at its start.
+
+    `usd` is the running cost (capital is not in it). `once_usd` holds purchases, less what replaced
+    units are sold for, and the integration; None where there is none.
+    """
+
+    month: int
+    requests: float
+    units: int
+    usd: Interval
+    once_usd: float | None = Field(default=None, exclude_if=lambda value: value is None)
+
+
+class PriceAge(Spec):
+    """How old a price is on the brief's day. `stale`: nearly or more than what is allowed."""
+
+    days: int
+    limit_days: int
+    state: Literal["current", "stale", "younger_than_the_brief"]
+
+
+class KindBreakEven(Spec):
+    """Two kinds of supply over the volume, by the best option of each: see docs/mapper.md.
+
+    Of `kinds` and `targets` the first asks for less to be owned (API, cloud, on premises, edge).
+    `crossings`, `found`, `first`, `last`, `drawn`, `always` and `span` are as in `BreakEven`;
+    utilisation is that of the second, and `utilisation` its interval at the last crossing. `text`
+    says it in words, `rule_of_thumb` what is said without computing.
+    """
+
+    kinds: tuple[OptionKind, OptionKind]
+    targets: tuple[Name, Name]
+    span: tuple[float, float]
+    crossings: tuple[Crossing, ...]
+    found: int
+    first: Interval | None
+    last: Interval | None
+    utilisation: Interval | None
+    drawn: Share
+    always: Name | None
+    rule_of_thumb: Text
+    text: Text
+
+
+class TaskQuantile(Spec):
+    """A percentile of the latency of a task, or the reason why the sample cannot say it.
+
+    `needed` is how many independent calls it takes. `failed`: too many tasks are never done.
+    """
+
+    percentile: Percentile
+    needed: int
+    value_s: float | None = None
+    high_s: float | None = None
+    reason: str | None = None
+    failed: bool = False
+
+
+class TaskFigures(Spec):
+    """A task of several calls on one option: how long it takes, whether that keeps its promise.
+
+    Calls are taken as independent; `n_eff` is how many of them were measured. A promise on tasks of
+    parallel calls is one on `per_call_percentile` of a call. See docs/demand.md.
+    """
+
+    calls_per_task: int
+    order: Literal["sequential", "parallel"]
+    mean_s: float
+    quantiles: tuple[TaskQuantile, ...]
+    n_eff: float
+    basis: Text
+    slo: TaskSlo | None = None
+    state: Literal["met", "missed", "unproven"] | None = None
+    per_call_percentile: float | None = None
+
+
+class BurstOutcome(Spec):
+    """What the fleet of the choice does when the rate goes to `factor` times that of the peak.
+
+    `rate` and `carried` are in requests/s, the latter what the whole fleet serves at the SLO.
+    `units_needed` would keep the SLO throughout (`units_needed_low_throughput` at the throughput's
+    lower bound). Otherwise a queue grows to `queued` requests, the last of which waits
+    `longest_wait_s`; it is gone `drained_s` after the burst, None: never, at the rate of the peak.
+    `timed_out` are given up, where the workload has a deadline. By formula, not measured.
+    """
+
+    factor: float
+    duration_s: float
+    rate: float
+    carried: float
+    units: int
+    units_needed: int
+    units_needed_low_throughput: int | None
+    kept: bool
+    queued: float
+    longest_wait_s: float
+    timed_out: float | None
+    drained_s: float | None
+    text: Text
+
+
 class Option(Spec):
     """A target that can serve the workload: what it costs and how that is known.
 
@@ -212,6 +416,9 @@ class Option(Spec):
     that of the first year at the buyer's demand, the sum of `cost_lines`; `cost_per_unit_full_usd`
     is the same fleet at 100 % of its throughput. `energy_lines` are of the same fleet and year, and
     no part of the choice. `warnings` say what the figures leave out.
+
+    An API (`kind`) has no units: `replicas` is 0, `utilisation` None, and its cost follows the
+    volume. `bill` is there for the options that the answer compares.
     """
 
     target: Name
@@ -227,7 +434,7 @@ class Option(Spec):
     throughput: Interval
     throughput_unit: Text
     replicas: int
-    utilisation: float
+    utilisation: float | None
     cost_per_year_usd: float
     cost_per_unit_usd: Interval
     cost_per_unit_full_usd: Interval
@@ -247,13 +454,23 @@ class Option(Spec):
     sizing: Sizing | None = None
     warnings: tuple[str, ...] = ()
     rejection: Rejection | None = None
+    task: TaskFigures | None = Field(default=None, exclude_if=lambda v: v is None)
+    kind: OptionKind | None = Field(default=None, exclude_if=_absent)
+    cost_per_1000_requests_usd: Interval | None = Field(default=None, exclude_if=_absent)
+    cost_per_task_usd: Interval | None = Field(default=None, exclude_if=_absent)
+    token_costs: TokenCosts | None = Field(default=None, exclude_if=_absent)
+    tco: Tco | None = Field(default=None, exclude_if=_absent)
+    bill: tuple[BillMonth, ...] = Field(default=(), exclude_if=lambda value: not value)
+    price_age: PriceAge | None = Field(default=None, exclude_if=_absent)
 
 
 class TargetOutcome(Spec):
     """One row of the feasibility matrix: feasible, or the rules that speak against the target.
 
     A feasible target that is not the choice has the rule why not: `cost`, or `slo` where the choice
-    meets what it leaves unproven. `records` are those that the outcome and its figures rest on.
+    meets what it leaves unproven. `records` are those that the outcome and its figures rest on. Of
+    a target that is not feasible `nearest` is the one relaxation that lets it in; without one,
+    `binding` lists the rules that bind together, or the one that no specification changes.
     """
 
     target: Name
@@ -261,6 +478,31 @@ class TargetOutcome(Spec):
     feasible: bool
     rejections: tuple[Rejection, ...]
     records: tuple[Ulid, ...] = ()
+    nearest: Relaxation | None = None
+    binding: tuple[Text, ...] = ()
+
+
+class ParetoAxis(Spec):
+    """One quality of an option, less being better; None where it is not known, with why."""
+
+    name: Literal["cost", "latency", "energy", "lead_time"]
+    unit: Text
+    figure: Interval | None
+    basis: Text | None = None
+    reason: Text | None = None
+
+
+class ParetoPoint(Spec):
+    """An option among all in what they are good at: see docs/mapper.md.
+
+    `dominated_by` names the options that are no worse in everything and better in something even at
+    the ends of the 90 % intervals; without one the option is `on_front`.
+    """
+
+    target: Name
+    axes: tuple[ParetoAxis, ...]
+    on_front: bool
+    dominated_by: tuple[Name, ...] = ()
 
 
 class WorkloadDecision(Spec):
@@ -269,8 +511,12 @@ class WorkloadDecision(Spec):
     `options` are ordered: those that meet the SLO before the unproven ones, then least expected
     regret first; `clear` is False when the cost intervals of the choice and the runner-up overlap:
     then the measured figures do not separate them. `confidence` is None where there is nothing to
-    compare the choice with. `peak_rate` is the busiest hour of the first year, `mean_rate`
-    the mean over it, both in requests/s.
+    compare the choice with; `break_evens` compare the kinds of supply in pairs. `peak_rate` is the
+    busiest hour of the first year, `mean_rate` the mean over it, both in requests/s. `pareto` has
+    all options; where none is feasible `relaxations` are the changes that make one so, the nearest
+    first: of one rule, or of the fewest together where none is enough alone. `burst` and `levers`
+    are what the brief asks to be told beside; `utilisation` is the choice's, from the planned mean
+    rate, with its 95 % range over the draws.
     """
 
     workload: Name
@@ -289,6 +535,12 @@ class WorkloadDecision(Spec):
     swings: tuple[Swing, ...] = ()
     break_even: BreakEven | None = None
     measure_next: tuple[Worth, ...] = ()
+    break_evens: tuple[KindBreakEven, ...] = Field(default=(), exclude_if=lambda value: not value)
+    pareto: tuple[ParetoPoint, ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()
+    burst: BurstOutcome | None = Field(default=None, exclude_if=lambda v: v is None)
+    levers: tuple[LeverOutcome, ...] = Field(default=(), exclude_if=lambda v: not v)
+    utilisation: Interval | None = Field(default=None, exclude_if=lambda v: v is None)
 
 
 class Assumption(Spec):
@@ -321,3 +573,4 @@ class Decision(Document):
     assumptions: tuple[Assumption, ...]
     records: tuple[RecordReference, ...]
     warnings: tuple[str, ...]
+    portfolio: PortfolioPlan | None = Field(default=None, exclude_if=lambda v: v is None)

@@ -103,14 +103,65 @@ class OnnxFileModel(Spec):
     column: Annotated[int, Field(ge=0)] | None = None
 
 
+class HuggingFaceModel(Spec):
+    """A Llama or Whisper in a local folder, as `save_pretrained` writes it.
+
+    What it is, its config.json says. `weights` is its safetensors file, or the
+    model.safetensors.index.json that lists the shards. `context` is how many positions are made
+    ready: 2048 unless said otherwise, and at most those that config.json names.
+    """
+
+    family: Literal["hugging_face"]
+    folder: Text
+    weights: Text = "model.safetensors"
+    context: Count | None = None
+
+
+class GgufModel(Spec):
+    """Your own GGUF file of a Llama, run by llama.cpp as it is.
+
+    `context` is how many positions are made ready, at most those that the file names.
+    """
+
+    family: Literal["gguf"]
+    file: Text
+    context: Count = 2048
+
+
+class ServedModel(Spec):
+    """A model that only servers have: nothing of it is built, loaded or computed here.
+
+    Which one it is, is said by each target's `server.model`.
+    """
+
+    family: Literal["served"]
+
+
 Model = Annotated[
-    LlamaModel | WhisperModel | TreesMlpModel | TreeFileModel | OnnxFileModel,
+    LlamaModel
+    | WhisperModel
+    | TreesMlpModel
+    | TreeFileModel
+    | OnnxFileModel
+    | HuggingFaceModel
+    | GgufModel
+    | ServedModel,
     Field(discriminator="family"),
 ]
 
 FAMILIES: dict[Task, dict[str, tuple[str, ...]]] = {
-    "text_generation": {"llama": ("prompts",)},
-    "speech_to_text": {"whisper": ("audio",)},
+    "text_generation": {
+        "llama": ("prompts", "prompts_file"),
+        "hugging_face": ("prompts", "prompts_file"),
+        "gguf": ("prompts", "prompts_file"),
+        "served": ("prompts", "prompts_file"),
+    },
+    "text_embedding": {"served": ("texts",)},
+    "speech_to_text": {
+        "whisper": ("audio", "audio_files"),
+        "hugging_face": ("audio", "audio_files"),
+        "served": ("audio_files",),
+    },
     "tabular_classification": {
         "trees_mlp": ("transactions", "rows"),
         "lightgbm": ("rows",),

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from harness.schema.base import Document, Evidence, Name, NonNegative, Positive, Spec, Text
 from harness.schema.target import Target
+from harness.schema.trust import Trust
 from harness.schema.workload import Scenario, SloLimit, Workload
 
 ProfileName = Literal["quick", "standard", "rigorous", "mlperf"]
@@ -161,6 +162,13 @@ class Point(Spec):
     ending: Ending | None = None
     began_at: datetime | None = None
     warm_up_requests: Annotated[int, Field(ge=0)] = 0
+    trust: Trust | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of a served target: how well the client kept up."""
+
+    @property
+    def client_bound(self) -> bool:
+        """Whether the client was the limit: then the figures are not the server's."""
+        return self.trust is not None and bool(self.trust.client_bound)
 
 
 class QualityCheck(Spec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from harness.schema.base import Document, Fact, Name, NonNegative, Positive, Share, Spec, Text, Tier
 from harness.schema.server import ServerAddress, refuse_keys
@@ -21,7 +21,7 @@ class Hardware(Spec):
 
     `tdp_w` is of one chip. `host_power_w` is what the rest of the machine draws while it serves, in
     one sale unit; a chip's own meter leaves it out. `embodied_kgco2e` is what making one sale unit
-    emitted.
+    emitted, `rack_units` (U) what it takes in a rack.
     """
 
     chip: Text
@@ -37,6 +37,8 @@ class Hardware(Spec):
     tdp_w: Fact | None = None
     host_power_w: Fact | None = None
     embodied_kgco2e: Fact | None = None
+    # Left out where it is not stated: the identity of targets without it stays what it was.
+    rack_units: Positive | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Runtime(Spec):
@@ -67,44 +69,120 @@ class Site(Spec):
     jurisdiction: Name
 
 
+def _absent(value: object) -> bool:
+    """Whether a field is left out: documents from before it existed keep their identity."""
+    return value is None
+
+
+RENT = (
+    "usd_per_hour",
+    "reserved_usd_per_hour",
+    "commitment_years",
+    "spot_usd_per_hour",
+    "egress_usd_per_gb",
+)
+PURCHASE = (
+    "purchase_usd",
+    "life_years",
+    "residual_share",
+    "maintenance_share_per_year",
+    "colocation_usd_per_kw_month",
+)
+API_USAGE = (
+    "usd_per_million_input_tokens",
+    "usd_per_million_cached_input_tokens",
+    "usd_per_million_output_tokens",
+    "usd_per_request",
+    "usd_per_audio_hour",
+)
+LOTS = ("failure_domain_units", "sold_in_units")
+KINDS = {
+    "rent": (*RENT, "licence_usd_per_year", *LOTS),
+    "purchase": (*PURCHASE, "licence_usd_per_year", *LOTS),
+    "api": (*API_USAGE, "requests_per_minute_max"),
+}
+"""The fields of each kind of price, beside those that all have."""
+
+
 class Price(Spec):
     """What one sale unit (the chips of this target) costs, with source and date.
 
-    Rent: `usd_per_hour`. Purchase: `purchase_usd` with its life and residual value.
+    Rent: `usd_per_hour` on demand; optionally the hour of a reserved unit, committed to for
+    `commitment_years`, and of a spot unit, which may be withdrawn; `egress_usd_per_gb` (10^9
+    bytes). The brief's `rent_mix` says how much of each. Purchase: `purchase_usd` with its life and
+    residual value. `licence_usd_per_year` is of one unit, rented or bought.
+
+    API: the cost follows what is asked for, not units. Tokens of the prompt, of the prompt's cached
+    part (none stated: as the rest of it), of the answer; requests; hours of audio. What is stated
+    adds up. `requests_per_minute_max` is what the provider takes at most.
     """
 
-    kind: Literal["rent", "purchase"]
+    kind: Literal["rent", "purchase", "api"]
     sale_unit: Text
     usd_per_hour: Positive | None = None
+    reserved_usd_per_hour: Positive | None = Field(default=None, exclude_if=_absent)
+    commitment_years: Positive | None = Field(default=None, exclude_if=_absent)
+    spot_usd_per_hour: Positive | None = Field(default=None, exclude_if=_absent)
+    egress_usd_per_gb: NonNegative | None = Field(default=None, exclude_if=_absent)
     purchase_usd: Positive | None = None
     life_years: Positive | None = None
     residual_share: Share = 0.0
     maintenance_share_per_year: Share = 0.0
     colocation_usd_per_kw_month: NonNegative = 0.0
+    licence_usd_per_year: NonNegative | None = Field(default=None, exclude_if=_absent)
+    # Units that fail together (the cards of a node), and the fewest that are sold at once.
+    failure_domain_units: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1, exclude_if=lambda value: value == 1
+    )
+    sold_in_units: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1, exclude_if=lambda value: value == 1
+    )
+    usd_per_million_input_tokens: NonNegative | None = Field(default=None, exclude_if=_absent)
+    usd_per_million_cached_input_tokens: NonNegative | None = Field(
+        default=None, exclude_if=_absent
+    )
+    usd_per_million_output_tokens: NonNegative | None = Field(default=None, exclude_if=_absent)
+    usd_per_request: NonNegative | None = Field(default=None, exclude_if=_absent)
+    usd_per_audio_hour: NonNegative | None = Field(default=None, exclude_if=_absent)
+    requests_per_minute_max: Positive | None = Field(default=None, exclude_if=_absent)
     source: Text
     date: date
+    # Weeks from the order to the day it serves; left out where nobody has stated it.
+    lead_time_weeks: NonNegative | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        needed = {"rent": ("usd_per_hour",), "purchase": ("purchase_usd", "life_years")}[self.kind]
-        for name in needed:
+        which = f"{'an' if self.kind == 'api' else 'a'} {self.kind} price"
+        needed = {"rent": ("usd_per_hour",), "purchase": ("purchase_usd", "life_years")}
+        for name in needed.get(self.kind, ()):
             if getattr(self, name) is None:
-                raise ValueError(f"a {self.kind} price needs '{name}'")
-        foreign = (
-            (
-                "purchase_usd",
-                "life_years",
-                "residual_share",
-                "maintenance_share_per_year",
-                "colocation_usd_per_kw_month",
-            )
-            if self.kind == "rent"
-            else ("usd_per_hour",)
-        )
-        for name in foreign:
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"a {self.kind} price has no '{name}'")
+                raise ValueError(f"{which} needs '{name}'")
+        for name in dict.fromkeys((*RENT, *PURCHASE, *(x for k in KINDS.values() for x in k))):
+            stated = getattr(self, name) != type(self).model_fields[name].default
+            if stated and name not in KINDS[self.kind]:
+                raise ValueError(f"{which} has no '{name}'")
+        if (self.reserved_usd_per_hour is None) != (self.commitment_years is None):
+            raise ValueError("'reserved_usd_per_hour' and 'commitment_years' go together")
+        if self.kind == "api":
+            self._usage()
         return self
+
+    def _usage(self) -> None:
+        """Raise ValueError unless the price of an API says what is paid for."""
+        given = [name for name in API_USAGE if getattr(self, name) is not None]
+        if not any(getattr(self, name) for name in given):
+            raise ValueError(f"an api price needs at least one above 0 of {', '.join(API_USAGE)}")
+        tokens = self.usd_per_million_input_tokens, self.usd_per_million_output_tokens
+        if (tokens[0] is None) != (tokens[1] is None):
+            raise ValueError(
+                "'usd_per_million_input_tokens' and 'usd_per_million_output_tokens' go together"
+            )
+        if self.usd_per_million_cached_input_tokens is not None and tokens[0] is None:
+            raise ValueError(
+                "'usd_per_million_cached_input_tokens' needs 'usd_per_million_input_tokens'"
+            )
 
 
 class Target(Document):
@@ -123,6 +201,16 @@ class Target(Document):
     owner: Text | None = None
     # Left out where there is none: the identity of targets without a server stays what it was.
     server: ServerAddress | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @field_validator("price")
+    @classmethod
+    def _of_a_server(cls, value: Price | None, info: ValidationInfo) -> Price | None:
+        runtime = info.data.get("runtime")
+        if value is None or value.kind != "api" or not isinstance(runtime, Runtime):
+            return value
+        if runtime.device != "remote":
+            raise ValueError("an api price goes with 'device: remote' in 'runtime'")
+        return value
 
     @model_validator(mode="after")
     def _reached(self) -> Self:

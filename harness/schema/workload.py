@@ -16,18 +16,30 @@ from harness.schema.base import (
     Spec,
     Task,
     Text,
-    Tier,
 )
+from harness.schema.demand import Demand
+from harness.schema.lengths import Distribution, Durations
 from harness.schema.model import (
     FAMILIES,
     Count,
+    GgufModel,
+    HuggingFaceModel,
     LlamaModel,
     Model,
     OnnxFileModel,
     Seed,
+    ServedModel,
     TreeFileModel,
     TreesMlpModel,
     WhisperModel,
+)
+from harness.schema.own import (
+    AudioFileInputs,
+    ExactAnswers,
+    OwnText,
+    PromptFileInputs,
+    Sampled,
+    Transcripts,
 )
 from harness.schema.scenario import (
     Burst,
@@ -39,97 +51,54 @@ from harness.schema.scenario import (
     SingleStream,
     Trace,
 )
+from harness.schema.tasks import AgentTask, Turns, task_problem
 
 __all__ = [
     "FAMILIES",
+    "AgentTask",
+    "AudioFileInputs",
     "Burst",
     "ClosedLoop",
     "Count",
+    "Demand",
+    "Distribution",
+    "Durations",
+    "ExactAnswers",
+    "GgufModel",
+    "HuggingFaceModel",
     "LlamaModel",
     "Model",
     "MultiStream",
     "Offline",
     "OnnxFileModel",
+    "OwnText",
+    "PromptFileInputs",
+    "Sampled",
     "Scenario",
     "Seed",
+    "ServedModel",
     "Server",
     "SingleStream",
     "Trace",
+    "Transcripts",
     "TreeFileModel",
     "TreesMlpModel",
+    "Turns",
     "WhisperModel",
 ]
 """Of other modules, what is found here too."""
 
-_NEEDED: dict[str, tuple[str, ...]] = {
-    "fixed": ("value",),
-    "uniform": ("minimum", "maximum"),
-    "lognormal": ("mean", "sigma", "minimum", "maximum"),
-    "empirical": ("file", "column", "mean", "maximum"),
+GATES_OF_SERVED: dict[Task, str] = {
+    "text_generation": "exact_answers",
+    "speech_to_text": "transcripts",
+    "text_embedding": "vector_agreement",
 }
-_ALLOWED = {"empirical": ("minimum",)}
-
-
-def _has_its_parameters(spec: Distribution | Durations) -> None:
-    """Raise ValueError unless `spec` has the fields of its kind, and no others."""
-    needed = _NEEDED[spec.kind]
-    for name in needed:
-        if getattr(spec, name) is None:
-            raise ValueError(f"a {spec.kind} distribution needs '{name}'")
-    for name in type(spec).model_fields:
-        known = name in ("kind", *needed, *_ALLOWED.get(spec.kind, ()))
-        if not known and getattr(spec, name) is not None:
-            raise ValueError(f"a {spec.kind} distribution has no '{name}'")
-    if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
-        raise ValueError("'minimum' is above 'maximum'")
-
-
-class Distribution(Spec):
-    """Lengths in tokens, cut to [minimum, maximum] where given.
-
-    Fixed, uniform, lognormal, or empirical: drawn from a column of a CSV file, whose first line
-    names the columns; two lengths from one file are drawn from the same row. Of the lognormal,
-    `mean` is the mean in tokens and `sigma` the standard deviation of the log; of the empirical
-    `mean` is that of the file, after the cut: decisions need it, and never read the file.
-    """
-
-    kind: Literal["fixed", "uniform", "lognormal", "empirical"]
-    value: Count | None = None
-    mean: Positive | None = None
-    sigma: Positive | None = None
-    minimum: Count | None = None
-    maximum: Count | None = None
-    file: Text | None = None
-    column: Text | None = None
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        _has_its_parameters(self)
-        return self
-
-    @property
-    def upper(self) -> int:
-        """The longest length that can be drawn."""
-        limit = self.value if self.kind == "fixed" else self.maximum
-        assert limit is not None
-        return limit
-
-
-class Durations(Spec):
-    """Durations in seconds: uniform, lognormal or empirical, as of `Distribution`."""
-
-    kind: Literal["uniform", "lognormal", "empirical"]
-    mean: Positive | None = None
-    sigma: Positive | None = None
-    minimum: Positive | None = None
-    maximum: Positive | None = None
-    file: Text | None = None
-    column: Text | None = None
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        _has_its_parameters(self)
-        return self
+"""By task: the gate that needs nothing but a server's answers."""
+TASK_OF_OWN_GATE: dict[str, Task] = {
+    "exact_answers": "text_generation",
+    "own_text": "text_generation",
+    "transcripts": "speech_to_text",
+}
 
 
 class SharedPrefix(Spec):
@@ -151,17 +120,11 @@ class CardBursts(Spec):
     length: Annotated[int, Field(ge=2, le=1000)] = 8
 
 
-class Sampled(Spec):
-    """Tokens are drawn, not the likeliest: at `temperature`, from the mass `top_p` of likeliest."""
-
-    temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-
 class PromptInputs(Spec):
     """Prompts of random tokens. Generation runs to the drawn output length.
 
-    It is greedy without `sampling`; with it each request draws from a seed of its own.
+    It is greedy without `sampling`; with it each request draws from a seed of its own. With `turns`
+    the prompts are those of `count` conversations, and hold what was said before.
     """
 
     kind: Literal["prompts"]
@@ -171,12 +134,23 @@ class PromptInputs(Spec):
     output_tokens: Distribution
     shared_prefix: SharedPrefix | None = None
     sampling: Sampled | None = None
+    turns: Turns | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @property
     def upper(self) -> int:
-        """The most positions that a prompt and its output can take."""
+        """The most positions that a prompt and its output can take, with what was said before."""
         prefix = self.shared_prefix.tokens if self.shared_prefix else 0
-        return prefix + self.prompt_tokens.upper + self.output_tokens.upper
+        turns = self.turns.count.upper if self.turns else 1
+        return prefix + turns * (self.prompt_tokens.upper + self.output_tokens.upper)
+
+
+class TextInputs(Spec):
+    """Texts of frequent English words, drawn at random: about as many tokens as words."""
+
+    kind: Literal["texts"]
+    count: Count = 64
+    seed: Seed = 0
+    words: Distribution
 
 
 class AudioInputs(Spec):
@@ -229,7 +203,14 @@ class RowInputs(Spec):
 
 
 Inputs = Annotated[
-    PromptInputs | AudioInputs | TransactionInputs | RowInputs, Field(discriminator="kind")
+    PromptInputs
+    | PromptFileInputs
+    | TextInputs
+    | AudioInputs
+    | AudioFileInputs
+    | TransactionInputs
+    | RowInputs,
+    Field(discriminator="kind"),
 ]
 
 
@@ -237,10 +218,11 @@ class SloLimit(Spec):
     """One promise: the `percentile` of `metric` is at most `limit_s`.
 
     latency: scheduled time to last output. ttft: scheduled time to first token. tpot: (latency -
-    ttft) / (tokens - 1), one value per request. See docs/metrics.md.
+    ttft) / (tokens - 1), one value per request. task_latency: scheduled time of a task's first
+    call to the end of its last, one value per task. See docs/metrics.md.
     """
 
-    metric: Literal["latency", "ttft", "tpot"]
+    metric: Literal["latency", "ttft", "tpot", "task_latency"]
     percentile: Percentile
     limit_s: Positive
 
@@ -298,38 +280,49 @@ class ReferenceAgreement(Spec):
 
     The mean Kullback-Leibler divergence KL(reference || target) in nats per output position. It
     says that the target computes this model, not that the model is good.
+    `int4_kl_divergence_max` is the limit of targets with 4-bit weights; without it theirs is the
+    same as of others.
     """
 
     kind: Literal["reference_agreement"]
     requests: Count = 2
     kl_divergence_max: Positive = 0.01
+    # Left out where it is not stated: the identity of workloads without it stays what it was.
+    int4_kl_divergence_max: Positive | None = Field(default=None, exclude_if=lambda v: v is None)
+
+
+class VectorAgreement(Spec):
+    """Agreement of a served model's vectors with known ones: the least cosine over the texts.
+
+    `file` has a JSON object on each line, {"text": ..., "vector": [...]}, as the model gives it
+    where you trust it; the first `texts` lines are asked.
+    """
+
+    kind: Literal["vector_agreement"]
+    file: Text
+    texts: Count = 32
+    cosine_min: Share = 0.99
 
 
 Quality = Annotated[
-    TextQuality | SpeechQuality | FraudQuality | RowQuality | ReferenceAgreement,
+    TextQuality
+    | SpeechQuality
+    | FraudQuality
+    | RowQuality
+    | ReferenceAgreement
+    | VectorAgreement
+    | ExactAnswers
+    | OwnText
+    | Transcripts,
     Field(discriminator="kind"),
 ]
-
-
-class Demand(Spec):
-    """What the buyer needs of this workload.
-
-    `peak_factor` is the peak hour over the mean hour; `growth_per_year` 0.3 means +30 %.
-    `residency` lists the jurisdictions in which data may be processed; empty means anywhere.
-    """
-
-    requests_per_month: Positive
-    growth_per_year: Annotated[float, Field(ge=-0.9, le=10)] = 0.0
-    peak_factor: Annotated[float, Field(ge=1)] = 1.0
-    residency: tuple[Name, ...] = ()
-    tiers: tuple[Tier, ...] = ("cloud", "on_premises", "edge")
 
 
 class Workload(Document):
     """A declared workload (`workloads/NAME.yaml`).
 
     `deadline_s`: a request that is not answered so long after it was due has timed out; it is not
-    sent any more, and misses the SLO.
+    sent any more, and misses the SLO. `agent`: requests come as the calls of tasks.
     """
 
     name: Name
@@ -341,6 +334,7 @@ class Workload(Document):
     inputs: Inputs
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]
     deadline_s: Positive | None = None
+    agent: AgentTask | None = Field(default=None, exclude_if=lambda value: value is None)
     slo: Annotated[tuple[SloLimit, ...], Field(min_length=1)]
     quality: Annotated[tuple[Quality, ...], Field(min_length=1)]
     demand: Demand
@@ -366,10 +360,48 @@ class Workload(Document):
                 )
             if isinstance(gate, RowQuality) and not isinstance(self.inputs, RowInputs):
                 raise ValueError("the gate 'labelled_rows' needs inputs of kind 'rows'")
+            if isinstance(gate, VectorAgreement) != (self.task == "text_embedding"):
+                raise ValueError(
+                    "task text_embedding has the gate 'vector_agreement', and no other task has it"
+                )
+            if self.model.family == "gguf" and gate.kind in ("reference_agreement", "own_text"):
+                raise ValueError(
+                    f"the gate '{gate.kind}' reads the weights, which are not read of a GGUF file: "
+                    "use the gate 'exact_answers'"
+                )
+            wanted = GATES_OF_SERVED.get(self.task)
+            if isinstance(self.model, ServedModel) and gate.kind != wanted:
+                raise ValueError(
+                    f"the gate '{gate.kind}' computes with the model, and a served one gives no "
+                    f"logits: use the gate '{wanted}'"
+                )
+            task = TASK_OF_OWN_GATE.get(gate.kind)
+            if task not in (None, self.task):
+                raise ValueError(f"the gate '{gate.kind}' is for {task}, not for {self.task}")
+        computed = not isinstance(self.model, ServedModel)
+        if (
+            isinstance(self.inputs, PromptFileInputs)
+            and computed
+            and not self.tokenizer(self.inputs)
+        ):
+            raise ValueError(
+                "your own prompts need 'inputs.tokenizer', the model's tokenizer.json, for a model "
+                f"of family '{self.model.family}'"
+            )
         kinds = [s.kind for s in self.scenarios]
         if len(set(kinds)) != len(kinds):
             raise ValueError("'scenarios' names the same kind twice")
-        if self.task != "text_generation" and any(s.metric != "latency" for s in self.slo):
+        stated = self.demand.agent
+        problem = task_problem(
+            self.agent,
+            self.turns,
+            tuple(kinds),
+            tuple(limit.metric for limit in self.slo),
+            None if stated is None else (stated.calls_per_task, stated.order),
+        )
+        if problem is not None:
+            raise ValueError(problem)
+        if self.task != "text_generation" and any(s.metric in ("ttft", "tpot") for s in self.slo):
             raise ValueError(f"ttft and tpot are for text_generation; {self.task} has 'latency'")
         if isinstance(self.model, LlamaModel) and isinstance(self.inputs, PromptInputs):
             longest = self.inputs.upper
@@ -385,12 +417,25 @@ class Workload(Document):
                 raise ValueError("'duration_s' is longer than the model's window ('frames' / 100)")
         return self
 
+    @property
+    def turns(self) -> Turns | None:
+        """The turns of its conversations; None if each request is alone, or a call of a task."""
+        return self.inputs.turns if isinstance(self.inputs, PromptInputs) else None
+
     def scenario(self, kind: ScenarioKind) -> Scenario:
         """Return the scenario of that kind; KeyError if the workload does not declare it."""
         for scenario in self.scenarios:
             if scenario.kind == kind:
                 return scenario
         raise KeyError(kind)
+
+    def tokenizer(
+        self, part: PromptFileInputs | ExactAnswers | OwnText | Transcripts
+    ) -> str | None:
+        """Return the tokenizer.json of `part`: the one it names, else the model's own folder's."""
+        if part.tokenizer is None and isinstance(self.model, HuggingFaceModel):
+            return f"{self.model.folder}/tokenizer.json"
+        return part.tokenizer
 
     def files(self) -> dict[tuple[str | int, ...], str]:
         """Return the files that the document names, by their place in it.
@@ -399,18 +444,29 @@ class Workload(Document):
         """
         named: dict[tuple[str | int, ...], str | None] = {}
         model = self.model
-        if isinstance(model, TreeFileModel | OnnxFileModel):
+        if isinstance(model, TreeFileModel | OnnxFileModel | GgufModel):
             named["model", "file"] = model.file
-        else:
+        elif isinstance(model, HuggingFaceModel):
+            named["model", "folder"] = f"{model.folder}/config.json"
+            named["model", "weights"] = f"{model.folder}/{model.weights}"
+        elif not isinstance(model, ServedModel):
             named["model", "weights"] = model.weights
         if isinstance(model, OnnxFileModel):
             named |= {("model", "data", index): name for index, name in enumerate(model.data)}
-        if isinstance(self.inputs, RowInputs):
+        if isinstance(self.inputs, RowInputs | PromptFileInputs):
             named["inputs", "file"] = self.inputs.file
-        for field in ("prompt_tokens", "output_tokens", "duration_s"):
+        if isinstance(self.inputs, PromptFileInputs):
+            named["inputs", "tokenizer"] = self.tokenizer(self.inputs)
+        if isinstance(self.inputs, AudioFileInputs):
+            named["inputs", "list"] = self.inputs.list
+            named |= {("inputs", "files", i): name for i, name in enumerate(self.inputs.files)}
+        for field in ("prompt_tokens", "output_tokens", "words", "duration_s"):
             drawn = getattr(self.inputs, field, None)
             if isinstance(drawn, Distribution | Durations):
                 named["inputs", field, "file"] = drawn.file
+        turns = self.turns
+        if turns is not None and isinstance(turns.think_s, Durations):
+            named["inputs", "turns", "think_s", "file"] = turns.think_s.file
         for index, gate in enumerate(self.quality):
             if isinstance(gate, TextQuality | SpeechQuality):
                 named["quality", index, "model", "weights"] = gate.model.weights
@@ -418,8 +474,12 @@ class Workload(Document):
                 named["quality", index, "text"] = gate.text
             elif isinstance(gate, SpeechQuality):
                 named["quality", index, "audio"] = gate.audio
-            elif isinstance(gate, RowQuality):
+            elif isinstance(gate, RowQuality | VectorAgreement | ExactAnswers | OwnText):
                 named["quality", index, "file"] = gate.file
+            elif isinstance(gate, Transcripts):
+                named["quality", index, "list"] = gate.list
+            if isinstance(gate, ExactAnswers | OwnText | Transcripts):
+                named["quality", index, "tokenizer"] = self.tokenizer(gate)
         for index, scenario in enumerate(self.scenarios):
             if isinstance(scenario, Trace):
                 named["scenarios", index, "file"] = scenario.file

@@ -1,16 +1,35 @@
-"""Several texts in one query: each gets the answer that it gets alone."""
+"""Several requests in one query: each gets the answer that it gets alone."""
 
 import numpy as np
 import pytest
 
-from harness.adapters.base import ScoreTextRequest, TextRequest
+from harness.adapters.base import ScoreTextRequest, SpeechRequest, TextRequest
+from harness.adapters.genai import GenaiAdapter
+from harness.adapters.llama_cpp import LlamaCppAdapter
 from harness.adapters.onnxruntime import OnnxRuntimeAdapter
+from harness.adapters.openvino import OpenVinoAdapter
 from harness.adapters.torch import TorchAdapter
 from harness.errors import AdapterError
 from harness.models.requests import Sampling
-from tests.adapters.recorder import LLAMA, Recorder, ask, draw_tokens, open_session
+from tests.adapters.recorder import (
+    LLAMA,
+    Recorder,
+    ask,
+    draw_features,
+    draw_tokens,
+    open_session,
+)
 
-RUNTIMES = {"torch": TorchAdapter, "onnxruntime": OnnxRuntimeAdapter}
+SPEECH = {
+    "torch": TorchAdapter,
+    "onnxruntime": OnnxRuntimeAdapter,
+    "openvino": OpenVinoAdapter,
+}
+RUNTIMES = SPEECH | {"llama_cpp": LlamaCppAdapter, "onnxruntime_genai": GenaiAdapter}
+TEXT_BATCHES = {
+    "LlamaCppAdapter": "static, each sequence at its own length",
+    "GenaiAdapter": "static, of sequences that begin equally long",
+}
 REQUESTS = [
     TextRequest(draw_tokens(length, seed=length), steps)
     for length, steps in ((5, 12), (17, 3), (1, 20), (17, 9))
@@ -18,13 +37,30 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
-def session(request, llama_model):
+def adapter(request):
+    pytest.importorskip(request.param)
+    return RUNTIMES[request.param]
+
+
+@pytest.fixture(scope="module")
+def session(adapter, llama_model):
+    session = open_session(adapter, llama_model, options={"threads": 2, "max_batch": 4})
+    yield session
+    session.close()
+
+
+@pytest.fixture(scope="module", params=SPEECH)
+def speech_session(request, whisper_model):
     pytest.importorskip(request.param)
     session = open_session(
-        RUNTIMES[request.param], llama_model, options={"threads": 2, "max_batch": 4}
+        SPEECH[request.param], whisper_model, options={"threads": 2, "max_batch": 4}
     )
     yield session
     session.close()
+
+
+def clip(seed, prefix, steps):
+    return SpeechRequest(draw_features(seed), draw_tokens(prefix), steps, audio_s=0.6)
 
 
 def answers(session, requests):
@@ -51,9 +87,13 @@ def test_a_short_answer_is_done_before_a_long_one_goes_on(session):
     query = Recorder(REQUESTS)
     session.submit(query)
     done = [event[1] for event in query.events if event[0] == "done"]
-    assert done == [1, 3, 0, 2]
     streamed = [event for event in query.events if event[0] == "tokens"]
-    assert [event[1] for event in streamed[:4]] == [0, 1, 2, 3]
+    if "begin equally long" in session.describe()["batching"]:
+        assert done == [2, 0, 1, 3]
+        assert [event[1] for event in streamed[-6:]] == [3] * 6
+    else:
+        assert done == [1, 3, 0, 2]
+        assert [event[1] for event in streamed[:4]] == [0, 1, 2, 3]
     counts = [sum(event[1] == index for event in streamed) for index in range(4)]
     assert counts == [request.max_new_tokens for request in REQUESTS]
 
@@ -81,10 +121,38 @@ def test_scores_in_one_query_are_those_alone(session):
         np.testing.assert_array_equal(output.logits, single.logits)
 
 
-def test_more_texts_than_the_session_holds_fail(session):
+def test_more_texts_than_the_session_holds_fail(adapter, session):
     with pytest.raises(AdapterError, match="5 requests; one query holds 4"):
         ask(session, *REQUESTS, REQUESTS[0])
-    assert session.describe()["batching"] == "static, padded on the left"
+    said = TEXT_BATCHES.get(adapter.__name__, "static, padded on the left")
+    assert session.describe()["batching"] == said
+
+
+def test_each_utterance_of_a_batch_has_the_answer_that_it_has_alone(speech_session):
+    requests = [clip(5, 4, 12), clip(1, 4, 3), clip(7, 4, 9)]
+    query = Recorder(requests)
+    speech_session.submit(query)
+    found = by_request(query)
+    assert [found[index] for index in range(3)] == alone(speech_session, requests)
+    assert [event[1] for event in query.events if event[0] == "done"] == [1, 2, 0]
+    assert len({tuple(tokens[:3]) for tokens in found.values()}) == 3
+
+
+def test_utterances_with_prefixes_of_two_lengths_are_not_padded(speech_session):
+    # Positions count from the first token: padding would shift them.
+    requests = [clip(5, 4, 6), clip(2, 3, 7), clip(7, 4, 9)]
+    query = Recorder(requests)
+    speech_session.submit(query)
+    found = by_request(query)
+    assert [found[index] for index in range(3)] == alone(speech_session, requests)
+    said = speech_session.describe()["batching"]
+    assert said == "static, of sequences that begin equally long"
+
+
+def test_utterances_after_a_batch_are_answered_as_before(speech_session):
+    (before,) = alone(speech_session, [clip(3, 4, 8)])
+    speech_session.submit(Recorder([clip(1, 4, 5), clip(2, 4, 5)]))
+    assert alone(speech_session, [clip(3, 4, 8)]) == [before]
 
 
 def test_one_text_at_a_time_unless_the_target_says_otherwise(llama_model):

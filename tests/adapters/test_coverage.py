@@ -5,8 +5,11 @@ import onnx
 import pytest
 
 from harness.adapters.coverage import assigned, fallbacks, refusal
+from harness.adapters.genai import GenaiAdapter
+from harness.adapters.llama_cpp import LlamaCppAdapter
 from harness.adapters.onnxruntime import OnnxRuntimeAdapter
 from harness.adapters.openvino import OpenVinoAdapter
+from harness.adapters.torch import TorchAdapter
 from harness.adapters.trees import LightGbmAdapter
 from harness.errors import UnsupportedError
 from harness.models.build import build_model
@@ -80,3 +83,22 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_plan(tmp_path):
     workload = own_workload({"family": "onnx", "file": "missing.onnx"})
     assert refusal(OpenVinoAdapter(), "openvino", workload, tmp_path) is None
     assert np.isfinite(make_plan([(workload, tmp_path)], [make_target()], {})[0].estimate_s)
+
+
+@pytest.mark.parametrize(
+    ("package", "adapter", "place"),
+    [
+        ("onnxruntime_genai", GenaiAdapter, "CPUExecutionProvider"),
+        ("llama_cpp", LlamaCppAdapter, "llama.cpp"),
+        ("torch", TorchAdapter, "torch"),
+        ("openvino", OpenVinoAdapter, "CPU"),
+    ],
+)
+def test_every_runtime_says_where_its_operators_run(package, adapter, place, llama_model):
+    pytest.importorskip(package)
+    described = open_session(adapter, llama_model).describe()
+    operators = described["operators"]
+    assert set(operators) == {"counts", "assigned", "unsupported", "lowered"}
+    assert operators["assigned"]["model"]
+    assert all(list(places) == [place] for places in operators["assigned"]["model"].values())
+    assert described["fallbacks"] == []

@@ -9,6 +9,7 @@ from harness.adapters.base import ScoreTextRequest
 from harness.adapters.genai import GenaiAdapter
 from harness.adapters.llama_cpp import LlamaCppAdapter
 from harness.adapters.onnxruntime import OnnxRuntimeAdapter
+from harness.adapters.openvino import OpenVinoAdapter
 from harness.catalog import Catalog
 from harness.errors import UnsupportedError
 from harness.models import llama
@@ -23,6 +24,8 @@ QUANTISED = [
     ("onnxruntime_genai", GenaiAdapter, "int4"),
     ("llama_cpp", LlamaCppAdapter, "int8"),
     ("llama_cpp", LlamaCppAdapter, "int4"),
+    ("nncf", OpenVinoAdapter, "int8"),
+    ("nncf", OpenVinoAdapter, "int4"),
 ]
 
 

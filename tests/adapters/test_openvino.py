@@ -17,8 +17,6 @@ def test_without_openvino_it_says_what_to_install(monkeypatch, llama_model):
 
 
 def test_what_it_cannot_compute_is_unsupported(llama_model):
-    with pytest.raises(UnsupportedError, match="not in int8"):
-        open_session(OpenVinoAdapter, llama_model, precision="int8")
     with pytest.raises(UnsupportedError, match="not 'cuda'"):
         open_session(OpenVinoAdapter, llama_model, device="cuda")
 

@@ -40,8 +40,6 @@ def test_what_it_cannot_run_is_unsupported(adapter, llama_model, whisper_model, 
         open_session(adapter, llama_model, device="cuda")
     with pytest.raises(UnsupportedError, match="not in bf16"):
         open_session(adapter, llama_model, precision="bf16")
-    with pytest.raises(UnsupportedError, match="one text at a time"):
-        open_session(adapter, llama_model, options={"max_batch": 2})
 
 
 def test_sampling_follows_the_seed(adapter, llama_model):

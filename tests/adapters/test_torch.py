@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from harness.adapters.base import ScoreTextRequest
+from harness.adapters.base import ScoreTextRequest, TextRequest
 from harness.adapters.torch import TorchAdapter
 from harness.errors import PrerequisiteError, SpecError, UnsupportedError
 from tests.adapters.recorder import ask, draw_tokens, open_session
@@ -48,7 +48,24 @@ def test_threads_and_operators_are_those_that_run(llama_model):
     assert described["threads"] == 1
     # Three layers of four products, and the output matrix.
     assert described["operators"]["counts"]["aten.linear.default"] == 13
+    placed = described["operators"]["assigned"]["model"]
+    assert placed["aten.linear.default"] == {"torch": 13}
     session.close()
+
+
+def test_a_cpu_reports_no_memory_held(llama_model, fraud_model):
+    for model in (llama_model, fraud_model):
+        assert "peak_memory_bytes" not in open_session(TorchAdapter, model).describe()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_s_memory_is_the_most_held_so_far(llama_model):
+    session = open_session(TorchAdapter, llama_model, device="cuda", options={"max_batch": 8})
+    opened = session.describe()["peak_memory_bytes"]
+    assert opened >= 4 * llama_model.parameters
+    ask(session, *(TextRequest(draw_tokens(20), 8) for _ in range(8)))
+    assert session.describe()["peak_memory_bytes"] > opened
 
 
 @pytest.mark.gpu

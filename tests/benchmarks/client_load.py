@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.adapters.http.client import Client, Endpoint
+from harness.adapters.http.processes import ClientProcesses
 from harness.adapters.http.sse import read_events
 from tests.servers.process import prefix
 
@@ -76,15 +77,33 @@ class Window:
                 self.rows.append(Row(name, sent_ns, chunks, ended_ns))
 
 
-def ours(port, *, streams, tokens, window_s, options="", keep=0, named=False, decode=False):
-    """Return the load of our client; with `decode` each reply is decoded as it ends."""
+def ours(
+    port,
+    *,
+    streams,
+    tokens,
+    window_s,
+    options="",
+    keep=0,
+    named=False,
+    decode=False,
+    processes=1,
+):
+    """Return the load of our client; with `decode` each reply is decoded as it ends.
+
+    Of several `processes` the CPU time is that of this one, which hands the requests over.
+    """
     said = body(tokens)
     start = (
         f"POST {prefix(options)}{PATH} HTTP/1.1\r\nhost: reference\r\ncontent-length: {len(said)}"
     )
     fixed = f"{start}\r\n\r\n".encode() + said
     window, left, over, faults = Window(keep), streams, threading.Event(), []
-    client = Client(Endpoint("127.0.0.1", port, False), connections=streams)
+    endpoint = Endpoint("127.0.0.1", port, False)
+    if processes == 1:
+        client = Client(endpoint, connections=streams)
+    else:
+        client = ClientProcesses(endpoint, connections=streams, count=processes)
 
     def send():
         sent_ns = time.perf_counter_ns()

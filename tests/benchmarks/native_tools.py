@@ -82,7 +82,8 @@ def benchmark_app_us(path, shape, threads, duration_s):
     said = run_tool(
         [
             *(script("benchmark_app"), "-m", str(path), "-shape", f"[{shape}]", "-api", "sync"),
-            *("-hint", "none", "-nthreads", str(threads), "-infer_precision", "f32"),
+            *("-hint", "none", "-nstreams", "1", "-nthreads", str(threads)),
+            *("-infer_precision", "f32"),
             *("-t", str(max(1, round(duration_s)))),
         ]
     )

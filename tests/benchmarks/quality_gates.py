@@ -1,11 +1,16 @@
 """Do the quality gates pass what is good, and catch what is ruined?
 
 The gates are the workloads' own, on the trained models in the repository, through the real
-adapters. Good: every runtime in fp32, and int8 where it is offered. Ruined: models whose weights or
-inputs are wrong in ways that runtimes and quantisers are known to be, and that leave the speed as
-it is. A ruined one is caught if any check of the gate fails.
+adapters. Good: every runtime in fp32, int8 and int4 where it is offered. Ruined: models whose
+weights or inputs are wrong in ways that runtimes and quantisers are known to be, and that leave the
+speed as it is; of a layer that may be hit, the one where it does least. A ruined one is caught if
+any check of the gate fails.
 
-`--fast` leaves out the runtimes but ONNX Runtime.
+Graded: one layer's weights with more and more noise. What moves the answers less than sound int4
+does must pass as int4 does; `caught_from` is the least noise, in standard deviations of the
+weights, that the gate refuses in each layer.
+
+`--fast` leaves out the runtimes but ONNX Runtime, and the grades.
 """
 
 import json
@@ -31,11 +36,17 @@ from harness.models.transactions import NAMES
 FAMILIES = {"text": "llm-chat", "speech": "speech-to-text", "fraud": "fraud-detection"}
 ORT = "cpu-onnxruntime"
 GOOD = {
-    "text": (ORT, f"{ORT}-int8", "cpu-openvino", "cpu-torch"),
-    "speech": (ORT, f"{ORT}-int8", "cpu-openvino", "cpu-torch"),
+    "text": (
+        *(ORT, f"{ORT}-int8", f"{ORT}-int4", "cpu-openvino", "cpu-torch"),
+        *("cpu-genai", "cpu-genai-int4"),
+        *("cpu-llama-cpp-f16", "cpu-llama-cpp-q8-0", "cpu-llama-cpp-q4-0"),
+    ),
+    "speech": (ORT, f"{ORT}-int8", f"{ORT}-int4", "cpu-openvino", "cpu-torch"),
     "fraud": (ORT, "cpu-openvino", "cpu-torch"),
 }
 SWAPPED = ("amount_over_usual", "merchant_risk")
+GRADES = (0.1, 0.2, 0.3, 0.5, 1.0)
+BLOCK = 32
 
 
 def rounded(matrix):
@@ -52,11 +63,42 @@ def ternary(matrix):
     return np.sign(matrix) * kept * mean
 
 
-def matrices(change):
+def three_bits(matrix):
+    """Blocks of 32 weights in 3 bits: one bit less than a sound quantiser has."""
+    count = matrix.shape[1]
+    blocks = np.pad(matrix, ((0, 0), (0, -count % BLOCK))).reshape(len(matrix), -1, BLOCK)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1, keepdims=True), -1)
+    step = np.where(largest == 0, 1, largest) / -4
+    return (np.clip(np.rint(blocks / step), -4, 3) * step).reshape(len(matrix), -1)[:, :count]
+
+
+def noisy(share, seed=0):
+    """White noise of `share` of each matrix's standard deviation."""
+    rng = np.random.default_rng(seed)
+    return lambda matrix: matrix + share * matrix.std() * rng.standard_normal(matrix.shape)
+
+
+def a_tenth_lost(matrix):
+    """One weight in ten is another weight of the same matrix."""
+    rng = np.random.default_rng(0)
+    others = rng.permutation(matrix.ravel()).reshape(matrix.shape)
+    return np.where(rng.random(matrix.shape) < 0.1, others, matrix)
+
+
+def half_the_heads(matrix):
+    """Of a matrix that mixes the heads: the second half of them counts for nothing."""
+    kept = matrix.copy()
+    kept[:, kept.shape[1] // 2 :] = 0
+    return kept
+
+
+def matrices(change, named=""):
+    """`change` each matrix whose name holds `named`."""
+
     def of(weights):
         return {
             name: change(array.reshape(len(array), -1)).reshape(array.shape)
-            if array.ndim > 1 and array.dtype.kind == "f"
+            if array.ndim > 1 and array.dtype.kind == "f" and named in name
             else array
             for name, array in weights.items()
         }
@@ -112,8 +154,21 @@ def layers(part, first, second):
 
 ROUNDED = {"int8 weights": matrices(rounded)}
 WEIGHTS_RUINED = {
-    "text": {"ternary rows": matrices(ternary), "swapped layer": layers("", 1, 2)},
-    "speech": {"ternary rows": matrices(ternary), "swapped layer": layers("encoder.", 0, 1)},
+    "text": {
+        "ternary rows": matrices(ternary),
+        "ternary in layer 3": matrices(ternary, "layers.3."),
+        "3 bits": matrices(three_bits),
+        "noise of 0.2 everywhere": matrices(noisy(0.2)),
+        "a tenth of layer 3 lost": matrices(a_tenth_lost, "layers.3."),
+        "half the heads": matrices(half_the_heads, "o_proj"),
+        "half the heads, layer 2": matrices(half_the_heads, "layers.2.self_attn.o_proj"),
+        "swapped layer": layers("", 1, 2),
+    },
+    "speech": {
+        "ternary rows": matrices(ternary),
+        "half the heads": matrices(half_the_heads, "out_proj"),
+        "swapped layer": layers("encoder.", 0, 1),
+    },
     "fraud": {
         "ternary rows": matrices(ternary),
         "half the trees": half_the_trees,
@@ -192,6 +247,26 @@ def shown(checks):
     return ", ".join(cells)
 
 
+def graded(family):
+    """Return by layer the least noise that the gate refuses, printing a line for each."""
+    found = {}
+    for layer in range(family.architecture.layers):
+        caught = []
+        for share in GRADES:
+            spoilt = family.spoilt(matrices(noisy(share), f"layers.{layer}."))
+            checks = family.checks(ORT, spoilt)
+            passed = all(check.passed for check in checks)
+            caught += [] if passed else [share]
+            title = f"noise of {share:g} in layer {layer}"
+            print(
+                f"{family.name:<8} {title:<26} {'graded':<7} {'passes' if passed else 'caught':<6} "
+                f"{shown(checks)}",
+                flush=True,
+            )
+        found[str(layer)] = min(caught, default=None)
+    return {"caught_from": found}
+
+
 def judge(family, fast):
     """Return the counts of one family, printing a line for each variant."""
     good, caught, missing = [], [], {}
@@ -217,7 +292,9 @@ def judge(family, fast):
         caught.append(line(variant, "ruined", family.checks(ORT, family.spoilt(change))))
     for variant, change in INPUTS_RUINED[family.name].items():
         caught.append(line(variant, "ruined", family.checks(ORT, change=change)))
+    grades = {} if fast or family.name != "text" else graded(family)
     return {
+        **grades,
         "good_passed": sum(good),
         "good": len(good),
         "ruined_caught": sum(caught),

@@ -109,6 +109,24 @@ def test_a_year_of_a_fleet_is_told_with_what_is_not_known(catalog, tmp_path):
     assert "-> meter the node or the wall" in why
 
 
+def test_a_target_that_runs_only_when_named_is_told_of_when_it_ran(catalog, results):
+    brief = make_brief(name="open")
+    (catalog / "briefs" / "open.yaml").write_text(
+        yaml.safe_dump(brief.model_dump(mode="json"), sort_keys=False)
+    )
+    opt_in = catalog / "targets" / "opt-in"
+    opt_in.mkdir()
+    for name in ("slow", "unmeasured"):
+        (catalog / "targets" / f"{name}.yaml").rename(opt_in / f"{name}.yaml")
+
+    result = run("open", "--catalog", catalog, "--results", results, "--json")
+
+    (answered,) = json.loads(result.stdout)["workloads"]
+    told = {each["target"] for each in answered["outcomes"]}
+    assert {"fast", "slow"} <= told
+    assert not {"unmeasured", "cpu-genai"} & told
+
+
 def test_a_target_that_was_skipped_says_why(catalog, results):
     ledger = Ledger.begin(results, "01RUN", Options((), (), (), "quick", 0), [])
     ledger.append("skip", target="unmeasured", reason="no NVIDIA GPU on this machine")

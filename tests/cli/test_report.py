@@ -11,7 +11,9 @@ import yaml
 from click.testing import CliRunner
 
 from harness.cli import main
+from harness.files import sha256_of
 from harness.measure.power_import import save_import
+from harness.measure.samples import Samples, write_parquet
 from harness.schema.power_import import ImportedReading, PowerImport
 from harness.schema.record import EnergyReading
 from harness.store import Store
@@ -223,3 +225,52 @@ def test_nothing_heavy_is_needed(place):
     )
     assert done.returncode == 0, done.stderr
     assert (place / "reports" / "question.html").is_file()
+
+
+def test_a_name_that_ends_in_a_slash_is_a_folder_of_pages(place):
+    result = run("report", "question", "--catalog", "catalog", "-o", "out/")
+
+    assert result.exit_code == 0, result.output
+    names = {path.name for path in (place / "out").iterdir()}
+    ids = {a.parent.name for a in (place / "results").glob("runs/*/*/*/*/record.json")}
+    assert names == {
+        "index.html",
+        "target-fast.html",
+        "target-slow.html",
+        *(f"run-{each}.html" for each in ids),
+    }
+    assert 'href="target-fast.html"' in (place / "out" / "index.html").read_text(encoding="utf-8")
+    assert "harness report question -o out/" in (place / "out" / "target-slow.html").read_text()
+    assert result.stdout.splitlines()[-1] == (
+        "5 pages in out; next: open out/index.html in a browser"
+    )
+
+
+def test_a_page_of_a_record_shows_its_samples(place):
+    samples = Samples(0, 0)
+    samples.rows = [
+        (0, n, n * 10**7, n * 10**7, -1, n * 10**7 + 10**6, 1, 1, 1, 0) for n in range(9)
+    ]
+    draft = Store(place / "results").draft()
+    write_parquet([samples], draft.folder / "samples.parquet")
+    files = {"samples.parquet": sha256_of(draft.folder / "samples.parquet")}
+    point = make_point(WORKLOAD, rate=60.0, load=0.9)
+    draft.commit(make_record(WORKLOAD, FAST, points=(point,), id=draft.id, files=files))
+
+    result = run("report", "question", "--catalog", "catalog", "-o", "out/")
+
+    assert result.exit_code == 0, result.output
+    page = (place / "out" / f"run-{draft.id}.html").read_text(encoding="utf-8")
+    assert "9 of 9 answered requests are drawn" in page
+    assert files["samples.parquet"] in page
+
+
+def test_a_folder_that_holds_anything_is_refused(place):
+    (place / "out").mkdir()
+    (place / "out" / "mine.txt").write_text("x")
+
+    result = run("report", "question", "--catalog", "catalog", "-o", "out")
+
+    assert result.exit_code == 1
+    assert "out is there already" in result.stderr
+    assert [path.name for path in (place / "out").iterdir()] == ["mine.txt"]

@@ -107,6 +107,36 @@ def test_all_scenarios_are_measured_over_chat(tmp_path: Path) -> None:
         assert 0.0036 < float(np.median(between_s)) < 0.0050
 
 
+def test_several_client_processes_measure_as_one(tmp_path: Path) -> None:
+    workload = make_workload(
+        scenarios=[{"kind": "closed_loop", "concurrency": 4}],
+        slo=[{"metric": "ttft", "percentile": 90, "limit_s": 5.0}],
+    )
+    write(tmp_path / "catalog" / "workloads", workload)
+    with Reference() as server:
+        url = server.url("ttft_s=0.02,itl_s=0.004,listed=reference")
+        write(tmp_path / "catalog" / "targets", make_served(url, model=None, client_processes=2))
+        ended = run(tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    (stored,) = Store(tmp_path / "results").records()
+    record = stored.record
+    assert not codes(record) & {"contract", "errors", "output-length"}
+    client = record.session["client"]
+    assert isinstance(client, dict)
+    assert (client["processes"], client["crashed"]) == (2, 0)
+    assert record.session["model"] == "reference"
+    (point,) = record.points
+    assert point.trust is not None
+    assert point.trust.processes == 2
+    assert point.trust.busiest_share is not None
+    assert point.trust.handover_p50_s is not None
+    assert point.trust.calibration is not None
+    assert point.trust.calibration.first_error_p50_s is not None, point.trust.calibration.reason
+    rows = read_parquet(stored.folder / "samples.parquet")
+    assert (rows["tokens_out"] == 8).all()
+    assert ((rows["first_ns"] - rows["issued_ns"]) >= 20_000_000).all()
+
+
 @pytest.mark.parametrize("tensors", ["json", "binary"])
 def test_fraud_rows_are_measured_over_the_open_inference_protocol(
     tmp_path: Path, tensors: str

@@ -5,10 +5,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.mapper.break_even import break_even
+from harness.mapper.break_even import break_even, break_evens
 from harness.mapper.draws import planned
 from harness.schema.decision import Interval
 from tests.mapper.candidates import MONTH_S, make_bought, make_candidate, make_contest
+
+
+def make_api(name="api", *, usd_per_request=1e-4, **changes):
+    return make_candidate(
+        name,
+        metered=True,
+        usd_per_request=usd_per_request,
+        stated_usd=1000 * usd_per_request,
+        price_unit="USD/1,000 requests",
+        priced_usd=0.0,
+        **changes,
+    )
+
+
+def pairs(contest):
+    return {pair.kinds: pair for pair in break_evens(contest, contest.odds())}
 
 
 def found(contest):
@@ -124,3 +140,137 @@ def test_each_crossing_turns_the_order_when_plugged_in(rent, bought, rate, unit,
         before, after = np.subtract(*pair.costs(planned(pair.candidates, pair.future.demand, at)))
         assert before * after <= 1e-6
         assert (after > 0) == (crossing.cheaper_above == "bought") or abs(after) < 1e-2
+
+
+def test_the_worked_example_breaks_even_at_28_percent_utilisation():
+    """$150,465 a year against $0.60 a million tokens, 28,800 tokens/s, requests of 500 tokens."""
+    tokens = 500.0
+    contest = make_contest(
+        [
+            make_api(usd_per_request=tokens * 0.60e-6, per_request=tokens),
+            make_bought(
+                "node",
+                tier="on_premises",
+                usd_per_year=150_465.0,
+                throughput=(28_800.0, 28_800.0, 28_800.0),
+                per_request=tokens,
+            ),
+        ],
+        rate=10.0,
+    )
+
+    (found,) = pairs(contest).values()
+
+    crossing = found.crossings[0]
+    assert crossing.cheaper_above == "node"
+    millions = crossing.requests_per_month * 12 * tokens / 1e6
+    assert millions == pytest.approx(250_775, rel=1e-6)
+    assert round(crossing.utilisation, 2) == 0.28
+    assert "computed: " in found.rule_of_thumb
+    assert "doi 10.5281/zenodo.18678386" in found.rule_of_thumb
+
+
+def test_an_api_against_a_staircase_crosses_at_each_step_that_turns_it():
+    """$0.30 for 1,000/s x 1 h ... in USD an hour: the API takes .012 for each request/s.
+
+    A unit is $1 for 100/s. The API is cheaper up to 83.3/s (1 / .012), then dearer to 100/s, where
+    a second unit comes: cheaper to 166.7, dearer to 200, cheaper to 250, dearer to 300, cheaper to
+    333.3, dearer to 400, cheaper to 416.7; from then on units win: 5 / .012 = 416.7, 6 / .012 =
+    500, which is the step itself.
+    """
+    contest = make_contest(
+        [make_api(usd_per_request=0.012 / 3600), make_candidate("box")], rate=30.0
+    )
+
+    (found,) = pairs(contest).values()
+
+    rates = [c.requests_per_month / MONTH_S for c in found.crossings]
+    expected = [1000 / 12, 100, 2000 / 12, 200, 250, 300, 4000 / 12, 400, 5000 / 12]
+    assert rates[: len(expected)] == pytest.approx(expected, rel=1e-6)
+    sides = ["box", "api"] * 4 + ["box"]
+    assert [c.cheaper_above for c in found.crossings[: len(sides)]] == sides
+
+
+@given(usd=st.floats(1e-6, 1e-3), yearly=st.floats(1000, 1e6), unit=st.floats(10, 1e4))
+@settings(max_examples=30, deadline=None)
+def test_at_an_apis_crossing_both_cost_the_same_or_a_unit_is_added(usd, yearly, unit):
+    contest = make_contest(
+        [
+            make_api(usd_per_request=usd),
+            make_bought("node", usd_per_year=yearly, throughput=(unit, unit, unit)),
+        ],
+        rate=100.0,
+    )
+    pair = contest.among(("api", "node"))
+
+    for crossing in break_evens(contest, contest.odds())[0].crossings:
+        at = np.array([crossing.requests_per_month / contest.future.demand.requests_per_month])
+        api, node = pair.costs(planned(pair.candidates, pair.future.demand, at))[:, 0]
+        if crossing.cheaper_above == "node":
+            assert api == pytest.approx(node, rel=1e-6)
+        else:
+            rate = crossing.requests_per_month / MONTH_S
+            assert rate / unit == pytest.approx(round(rate / unit), rel=1e-6)
+
+
+def test_kinds_are_paired_by_what_they_ask_to_own_and_the_best_of_each():
+    contest = make_contest(
+        [
+            make_bought("edge", tier="edge", usd_per_year=5000),
+            make_bought("own", tier="on_premises", usd_per_year=9000),
+            make_bought("dear", tier="on_premises", usd_per_year=90_000),
+            make_bought("dark", tier="on_premises", usd_per_year=10, complete=False),
+            make_candidate("box"),
+            make_api(),
+        ]
+    )
+
+    found = pairs(contest)
+
+    assert list(found) == [
+        ("api", "cloud"),
+        ("api", "on_premises"),
+        ("api", "edge"),
+        ("cloud", "on_premises"),
+        ("cloud", "edge"),
+        ("on_premises", "edge"),
+    ]
+    assert found["cloud", "on_premises"].targets == ("box", "own")
+    assert break_even(contest, contest.odds()).rented == "box"
+
+
+def test_volume_and_utilisation_of_a_crossing_have_intervals_over_the_draws():
+    contest = make_contest(
+        [
+            make_api(),
+            make_bought("node", usd_per_year=50_000, throughput=(1e4, 0.9e4, 1.1e4)),
+        ],
+        rate=20.0,
+        price=0.1,
+    )
+
+    (found,) = pairs(contest).values()
+
+    # Two factors of 10 % on the volume, and the throughput's 5 % more on the utilisation.
+    assert found.last.low / found.last.value == pytest.approx(0.76, abs=0.06)
+    assert found.utilisation.low < found.utilisation.value < found.utilisation.high
+    assert found.utilisation.value == pytest.approx(50_000 / 1e-4 / (8760 * 3600) / 1e4, rel=1e-4)
+
+
+def test_an_api_does_not_stand_for_rented_units():
+    contest = make_contest([make_api(), make_bought("node")])
+
+    assert found(contest) is None
+    assert len(pairs(contest)) == 1
+
+
+def test_two_apis_of_one_list_share_its_draws():
+    contest = make_contest(
+        [make_api("a", usd_per_request=1e-4), make_api("b", usd_per_request=1.01e-4)], price=0.3
+    )
+    apart = make_contest(
+        [make_api("a"), make_api("b", usd_per_request=1.01e-4, source="other")], price=0.3
+    )
+
+    assert contest.odds()[0].p_best == 1.0
+    assert apart.odds()[0].p_best < 0.7

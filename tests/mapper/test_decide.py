@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import SpecError
@@ -596,6 +596,7 @@ def feasible(found):
 
 
 @given(rows=ROWS, factor=st.floats(1.0, 20.0), data=st.data(), volume=st.floats(1e5, 1e9))
+@settings(deadline=None)
 def test_a_dearer_target_never_moves_up(rows, factor, data, volume):
     number = data.draw(st.integers(0, len(rows) - 1))
     before = [o.target for o in drawn(rows, volume=volume).options]
@@ -607,6 +608,7 @@ def test_a_dearer_target_never_moves_up(rows, factor, data, volume):
 
 
 @given(rows=ROWS, limit_s=st.floats(0.01, 2.0), stricter=st.floats(0.1, 1.0))
+@settings(deadline=None)
 def test_a_stricter_slo_never_enlarges_the_feasible_set(rows, limit_s, stricter):
     loose, strict = drawn(rows, limit_s=limit_s), drawn(rows, limit_s=limit_s * stricter)
 
@@ -614,6 +616,7 @@ def test_a_stricter_slo_never_enlarges_the_feasible_set(rows, limit_s, stricter)
 
 
 @given(rows=ROWS, volume=st.floats(1e5, 1e9))
+@settings(deadline=None)
 def test_what_holds_for_every_answer(rows, volume):
     found = drawn(rows, volume=volume)
 

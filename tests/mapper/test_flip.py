@@ -96,7 +96,11 @@ def test_planning_closer_to_the_throughput_turns_the_choice_too():
 def test_equal_candidates_flip_with_the_least_change_and_lone_ones_never():
     equal = make_contest([make_candidate("a"), make_candidate("b")])
 
-    assert by_input(found(equal, "a"), "price")[0].change == 0
+    dearer, cheaper = by_input(found(equal, "a"), "price")
+    assert (dearer.of, dearer.change, dearer.winner) == ("a", 0, "b")
+    assert dearer.text.startswith("price of a above")
+    assert (cheaper.of, cheaper.change, cheaper.winner) == ("b", 0, "b")
+    assert cheaper.text.startswith("price of b below")
     assert by_input(found(equal, "a"), "volume") == []
     assert found(make_contest([make_candidate("a")]), "a") == ()
 

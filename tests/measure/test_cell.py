@@ -35,7 +35,7 @@ class Silent(Reporter):
 
 def measured(tmp_path, monkeypatch, disturbed):
     """Return the result of a cell whose latency is exactly 8 ms, of a limit of 10 ms."""
-    monkeypatch.setattr(cell, "disturbance", lambda before, after, elsewhere: disturbed)
+    monkeypatch.setattr(cell, "disturbance", lambda before, after, elsewhere, threads: disturbed)
     entry = Catalog.find(None).entry("workload", "fraud-detection")
     workload = load(entry.path, Workload).document.model_copy(update={"quality": ()})
     target = make_target()

@@ -101,3 +101,19 @@ def test_own_core_on_this_machine() -> None:
         if core is not None:
             assert os.sched_getaffinity(0) == {core}
     assert os.sched_getaffinity(0) == before
+
+
+def test_several_threads_may_wait_at_once() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    clock = RealClock()
+
+    def wait(_: int) -> int:
+        for _ in range(20):
+            at_ns = clock.now_ns() + 300_000
+            clock.wait_until_ns(at_ns)
+            assert clock.now_ns() >= at_ns
+        return 1
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(wait, range(8))) == 8

@@ -158,3 +158,28 @@ def test_processes_at_either_end_are_foreign() -> None:
 def test_a_cell_without_a_limit_has_all_cores() -> None:
     assert START.allowed_cores == math.inf
     assert math.isfinite(activity().allowed_cores)
+
+
+def test_the_cpu_share_is_cpu_time_over_threads_and_wall_time() -> None:
+    # 8 s of CPU time in 10 s, on two cores of which others used 0.3 and the host 2 %.
+    found = disturbance(START, END, threads=1)
+    assert found.cpu_share == pytest.approx(0.8)
+    assert found.taken_share == 0.0  # a core was to be had
+    found = disturbance(START, END, threads=2)
+    assert found.cpu_share == pytest.approx(0.4)
+    assert found.summary()["cpu_share"] == pytest.approx(0.4)
+    # What is missing was idle but for 0.3 and the host's 0.04 cores.
+    assert found.taken_share == pytest.approx(0.34 / 2)
+
+
+def test_threads_beyond_the_cores_are_not_missed() -> None:
+    found = disturbance(START, dataclasses.replace(END, allowed_cores=1.0), threads=8)
+    assert found.usable_cores == 1.0
+    assert found.cpu_share == pytest.approx(0.8)
+
+
+def test_a_target_elsewhere_has_no_cpu_share() -> None:
+    found = between()
+    assert found.cpu_share is None
+    assert found.taken_share is None
+    assert found.summary()["cpu_share"].startswith("not applicable")

@@ -42,7 +42,7 @@ def measure(tmp_path, monkeypatch):
     """Return a function that measures a cell and returns its result, and the phases it heard."""
 
     def run(*, works=True, scenario=None, profile="quick", **hardware):
-        monkeypatch.setattr(cell, "disturbance", lambda before, after, elsewhere: QUIET)
+        monkeypatch.setattr(cell, "disturbance", lambda before, after, elsewhere, threads: QUIET)
         entry = Catalog.find(None).entry("workload", "fraud-detection")
         workload = load(entry.path, Workload).document.model_copy(update={"quality": ()})
         tree = {"chip": "Chip", "vendor": "Acme", "kind": "cpu", **hardware}

@@ -209,3 +209,35 @@ def test_a_driver_that_only_issues_asks_for_a_core_of_its_own() -> None:
     assert any("core" in note for note in notes)
     _, _, notes = measured({"kind": "server", "load": [0.5]})
     assert not any("core" in note for note in notes)
+
+
+def tasks_of(scenario, limit_s):
+    return make_fraud_workload(
+        scenarios=[scenario],
+        agent={"calls_per_task": 4, "order": "sequential"},
+        slo=[{"metric": "task_latency", "percentile": 90, "limit_s": limit_s}],
+    )
+
+
+def test_a_search_finds_the_rate_at_which_tasks_keep_their_promise() -> None:
+    workload = tasks_of({"kind": "server"}, 0.05)
+    points, _, _ = measured(None, service_s=0.005, workload=workload, profile="standard")
+    headline = find_headline([each.point for each in points])
+    assert headline is not None
+    point = points[headline].point
+    (check,) = point.slo
+    assert check.limit.metric == "task_latency"
+    assert check.state == "met"
+    assert point.metrics["task_latency_s.p90"].n * 4 == point.requests
+    rate = point.metrics["throughput_requests_per_s"].value
+    assert point.metrics["throughput_tasks_per_s"].value == pytest.approx(rate / 4, rel=0.02)
+    assert any(each.point.slo_state == "missed" for each in points[headline + 1 :])
+
+
+def test_tasks_alone_take_just_their_calls() -> None:
+    workload = tasks_of({"kind": "single_stream"}, 0.05)
+    (one,), _, _ = measured(None, service_s=0.01, workload=workload)
+    assert one.point.metrics["task_latency_s.p90"].value == pytest.approx(0.04)
+    assert one.point.metrics["task_latency_s.mean"].value == pytest.approx(0.04)
+    assert one.point.slo_state == "met"
+    assert one.point.metrics["task_error_rate"].value == 0.0

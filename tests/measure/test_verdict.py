@@ -184,3 +184,30 @@ def test_a_reason_of_several_loads_is_told_once_with_the_worst() -> None:
     (told,) = _worst(many)
     assert told.text == "stood still for 0.05 s, and at 2 other loads"
     assert _worst(many[:1]) == many[:1]
+
+
+def busy(own: float, foreign: float, threads: int | None = 2) -> Disturbance:
+    return Disturbance(
+        foreign_cores=foreign,
+        steal_share=0.0,
+        own_cores=own,
+        pressure_share=None,
+        cores=2.0,
+        threads=threads,
+    )
+
+
+def test_a_target_whose_cores_others_had_is_noisy() -> None:
+    verdict = verdict_of(window_of(STEADY), busy(own=1.78, foreign=0.22))
+    (reason,) = verdict.reasons
+    assert (reason.code, reason.value) == ("cpu-share", pytest.approx(0.89))
+    assert "2 threads computed for 89 % of the time" in reason.text.replace("%", " %")
+    assert widen.amounts(verdict, busy(1.78, 0.22))["cpu-share"] > 0.1
+
+
+def test_a_runtime_that_leaves_its_cores_idle_is_not_noisy() -> None:
+    assert verdict_of(window_of(STEADY), busy(own=1.2, foreign=0.05)).state == "valid"
+    assert verdict_of(window_of(STEADY), busy(own=1.9, foreign=0.1)).state == "valid"
+    # One thread, and a neighbour on the other core.
+    assert verdict_of(window_of(STEADY), busy(0.98, 0.24, threads=1)).state == "valid"
+    assert verdict_of(window_of(STEADY), busy(0.1, 0.24, threads=None)).state == "valid"

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
+from harness.catalog import Catalog
 from harness.errors import AdapterError, SpecError
 from harness.models import llama, reference, whisper
+from harness.models.build import build_model
 from harness.models.inputs import draw_requests
 from harness.models.model import Model
 from harness.models.quality import evaluate, quality_model
@@ -825,3 +827,26 @@ def test_speech_requests_leave_room_for_the_end(speech_model, cache):
     assert {request.max_new_tokens for request in seen} == {train_speech.DIGITS_MAX + 1}
     # Saying nothing at all is wrong about every word.
     assert checks["word_error_rate"].value == 1
+
+
+@pytest.mark.parametrize(
+    ("gate", "precision", "limit"),
+    [
+        (AGREEMENT.model_copy(update={"int4_kl_divergence_max": 0.15}), "int4", 0.15),
+        (AGREEMENT.model_copy(update={"int4_kl_divergence_max": 0.15}), "int8", 0.01),
+        (AGREEMENT, "int4", 0.01),
+    ],
+)
+def test_only_an_int4_target_has_the_limit_of_int4(gate, precision, limit, tmp_path):
+    workload = Catalog.find().workload("llm-chat")
+    (check,) = evaluate(
+        gate,
+        workload=workload,
+        model=build_model(workload.model, workload.task, cache=tmp_path, data=tmp_path),
+        ask=lambda requests: [],
+        data=tmp_path,
+        cache=tmp_path,
+        precision=precision,
+    )
+    assert not check.passed
+    assert check.limit == limit

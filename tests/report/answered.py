@@ -40,7 +40,22 @@ def pin(record: Record) -> Pinned:
     return Pinned(record, hashlib.sha256(record.model_dump_json().encode()).hexdigest())
 
 
-def workloads() -> list[Workload]:
+def workloads(count: int = 3) -> list[Workload]:
+    """Return `count` workloads: three, and then the same ones again under other names."""
+    named = _workloads()
+    again = [
+        named[i % len(named)].model_copy(
+            update={
+                "name": f"{named[i % len(named)].name}-{i // len(named) + 1}",
+                "title": f"{named[i % len(named)].title}, site {i // len(named) + 1}",
+            }
+        )
+        for i in range(len(named), count)
+    ]
+    return [*named, *again][:count]
+
+
+def _workloads() -> list[Workload]:
     return [
         make_workload(
             "chat",
@@ -142,9 +157,9 @@ def records(all_workloads: list[Workload], all_targets: list[Target]) -> list[Re
     """Return records of every kind: fine, noisy, invalid, unproven, failed, absent, unsupported."""
     made: list[Record] = []
     for w, workload in enumerate(all_workloads):
-        rate, latency_s = SPEED[workload.name]
+        rate, latency_s = SPEED[workload.name.partition("-")[0]]
         for t, target in enumerate(all_targets):
-            number = 100 * (w + 1) + 4 * t
+            number = max(100, 4 * len(all_targets)) * (w + 1) + 4 * t
             if target.name == "edge-box":
                 if workload.name != "fraud":
                     made.append(
@@ -326,9 +341,9 @@ def _within(points: tuple[Any, ...]) -> int | None:
     return kept[-1] if kept else None
 
 
-def answered(target_count: int = 5) -> tuple[Decision, list[Record]]:
-    """Return a decision over three workloads with the records that it names."""
-    all_workloads, all_targets = workloads(), targets(target_count)
+def answered(target_count: int = 5, workload_count: int = 3) -> tuple[Decision, list[Record]]:
+    """Return a decision over three workloads, or more, with the records that it names."""
+    all_workloads, all_targets = workloads(workload_count), targets(target_count)
     made = records(all_workloads, all_targets)
     brief = make_brief(
         *(w.name for w in all_workloads),

@@ -9,8 +9,11 @@ import subprocess
 import pytest
 
 from harness.report import render
+from harness.report.folder import pages
 from tests.report.answered import answered
+from tests.report.sampled import samples_of
 from tests.report.test_page import hostile_answer
+from tests.report.whole import whole
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -92,6 +95,50 @@ def test_nothing_sticks_out(page, width, tmp_path):
         "fetched": [],
     }
     assert console == []
+
+
+def served():
+    """Return the page of a record of a served target."""
+    decision, records = whole()
+    made = dict(pages(decision, records, samples=samples_of, history=records, command="x"))
+    own = next(r for r in records if r.cell.label == "chat@model-api/server")
+    return made[f"run-{own.id}.html"]
+
+
+def beside(decision, records):
+    """Return the pages of a target and of a record with the most on them."""
+    made = dict(pages(decision, records, samples=samples_of, history=records, command="x"))
+    noisy = next(r for r in records if r.cell.label == "fraud@acme-cpu-16-int8/server")
+    return made["target-acme-cpu-16-int8.html"], made[f"run-{noisy.id}.html"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_sticks_out_where_every_optional_part_is_there(width, tmp_path):
+    for each in (render(*whole()), served()):
+        found, console = probe(each, width, tmp_path)
+        assert (found["content"], found["clipped"], found["fetched"]) == (width, [], [])
+        assert console == []
+
+
+def test_hostile_text_runs_nothing_in_the_optional_parts(tmp_path):
+    found, console = probe(render(*hostile_answer(*whole())), 390, tmp_path)
+    assert (found["title"], found["content"], found["fetched"]) == ("probe", 390, [])
+    assert console == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_sticks_out_of_a_target_s_or_a_record_s_page(width, tmp_path):
+    for each in beside(*answered(6)):
+        found, console = probe(each, width, tmp_path)
+        assert (found["content"], found["clipped"], found["fetched"]) == (width, [], [])
+        assert console == []
+
+
+def test_hostile_text_runs_nothing_on_a_target_s_or_a_record_s_page(tmp_path):
+    for each in beside(*hostile_answer()):
+        found, console = probe(each, 390, tmp_path)
+        assert (found["title"], found["content"], found["fetched"]) == ("probe", 390, [])
+        assert console == []
 
 
 def test_the_probe_sees_what_sticks_out_and_what_runs(tmp_path):

@@ -71,3 +71,14 @@ def test_the_page_tells_it_below_each_drawing_and_in_the_table_of_costs(tree):
     cost = tables["Cost, Card fraud: the fleet of the first year"]
     heads = [" ".join(h.text.split()) for h in cost.all("th")]
     assert "Far cloud, small instance ● Chosen claimed" in heads
+
+
+def test_a_share_of_the_roofline_and_a_gap_say_how_they_are_known(tree):
+    tables = {t.all("caption")[0].text: t for t in tree.all("table")}
+    shares = tables["Share of what the hardware can do, Card fraud"]
+    heads = [" ".join(h.text.split()) for h in shares.all("th")]
+    assert "Acme CPU, 16 cores, int8 imported, noisy" in heads
+    assert "Far cloud, small instance claimed" in heads
+    gaps = tables["Compiler gap: which operators run on the target's own runtime"]
+    marks = [" ".join(e.text.split()) for e in gaps.classed("state")]
+    assert set(marks) == {"? not told", "≈ some"}

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from harness.errors import StoreError
 from harness.mapper import decide
@@ -166,7 +167,7 @@ def test_the_first_screen_holds_what_is_signed(tree, answer):
     assert decision.workloads[0].reason in chat.text
     assert facts(chat) == {
         "Cost": "$37.41 per million output tokens $1.43 (1.37–1.49) at full use",
-        "A year": "$3,592 1 replica, 3.82 % used",
+        "A year": "$3,592 1 replica, 3.82 % used $9,591 over 36 months, as worth on the first day",
         "SLO": "✓ met Time to first token p90: 175 ms (at most 184 ms); limit 200 ms "
         "Time per output token p90: 32.8 ms (at most 34.5 ms); limit 50.0 ms "
         "Estimated capacity 9.96 requests/s (9.56–10.4); proven 9.60 requests/s",
@@ -328,7 +329,8 @@ def test_how_sure_the_choice_is_and_what_would_change_it_stand_in_its_section(tr
     caption = "The options over 2,000 draws of what the inputs may be, Customer chat"
     heads, *rows = tables(chat)[caption]
     assert heads[1] == "No other is cheaper"
-    assert [row[0] for row in rows] == [odds.target for odds in decided.confidence.odds]
+    named = [row[0].rpartition(" (")[2].rstrip(")") for row in rows]
+    assert named == [odds.target for odds in decided.confidence.odds]
     assert rows[0][1] == "100 %"
     listed = {element.text.lower() for element in chat.all("li")}
     assert decided.flips
@@ -486,12 +488,12 @@ def test_the_bytes_do_not_depend_on_hash_seed_zone_locale_or_folder(page, answer
     assert hashlib.sha256(made.stdout).hexdigest() == hashlib.sha256(page.encode()).hexdigest()
 
 
-def test_twelve_targets_and_three_workloads_stay_below_420_kb():
+def test_twelve_targets_and_three_workloads_stay_below_500_kb():
     decision, records = answered(12)
     page = render(decision, records)
     read(page)
     assert len(decision.workloads[0].outcomes) == 12
-    assert len(page.encode()) <= 420_000
+    assert len(page.encode()) <= 500_000
 
 
 HOSTILE = (
@@ -512,7 +514,7 @@ VENDOR_FIELDS = {
     "message", "hint", "gate", "sale_unit", "basis", "energy_reason", "verdict_reasons",
     "warnings", "energy_remedy", "covers", "unavailable", "cost_unit", "throughput_unit", "session",
     "options", "assumptions", "label", "unit", "price_source", "environment",
-    "supports",
+    "supports", "what", "formula", "needs", "rule_of_thumb", "stack", "loop",
 }  # fmt: skip
 
 
@@ -527,8 +529,9 @@ def poisoned(tree, payloads, inside=False):
     return tree
 
 
-def hostile_answer():
-    decision, records = answered(4)
+def hostile_answer(decision=None, records=None):
+    if decision is None:
+        decision, records = answered(4)
 
     def payloads():
         while True:
@@ -555,6 +558,13 @@ def hostile_answer():
         dirty["session"] = {
             "<i>": {"x": ["<script>alert(3)</script>", float(1)]},
             "left_running": ["<script>alert(4)</script>"],
+            "operators": {
+                "assigned": {"<b>": {"<i>": {"<script>alert(5)</script>": 3, "b": 2}}},
+                "lowered": ["<script>alert(6)</script>"],
+                "unsupported": "\u202e<img src=x onerror=alert(7)>",
+            },
+            "fallbacks": ["javascript:alert(8)"],
+            "client": {"<b>lag</b>_s": 0.5, "x": ["<script>alert(9)</script>"]},
         }
         for each, clean in ((dirty["workload"], record.workload), (dirty["target"], record.target)):
             kept = clean.model_dump(mode="json")
@@ -563,27 +573,28 @@ def hostile_answer():
                     each[name] = kept[name]
         bad_records.append(Record.model_validate_json(json.dumps(dirty)))
     raw = decision.model_dump(mode="json")
-    dirty = poisoned(raw, endless)
-    for each, clean in zip(dirty["workloads"], raw["workloads"], strict=True):
-        each["demand"] = clean["demand"]
-        pairs = [(each["choice"], clean["choice"]), (each["runner_up"], clean["runner_up"])]
-        pairs += list(zip(each["options"], clean["options"], strict=True))
-        for option, kept in pairs:
-            for name in (
-                "target", "tier", "evidence", "record", "slo_state", "verdict", "slo",
-                "price_date", "scenario",
-            ):  # fmt: skip
-                option[name] = kept[name]
-            for line, kept_line in zip(option["cost_lines"], kept["cost_lines"], strict=True):
-                line["name"] = kept_line["name"]
-            for line, kept_line in zip(option["energy_lines"], kept["energy_lines"], strict=True):
-                line["unit"], line["name"] = kept_line["unit"], kept_line["name"]
-            if kept["rejection"]:
-                option["rejection"]["rule"] = kept["rejection"]["rule"]
-        for outcome, kept in zip(each["outcomes"], clean["outcomes"], strict=True):
-            for rejection, kept_one in zip(outcome["rejections"], kept["rejections"], strict=True):
-                rejection["rule"] = kept_one["rule"]
-    return Decision.model_validate_json(json.dumps(dirty)), bad_records
+    return valid(Decision, poisoned(raw, endless), raw), bad_records
+
+
+def valid(model, dirty, clean):
+    """Return `dirty` as a document, with what is no free text there as it is in `clean`."""
+    for _ in range(5):
+        try:
+            return model.model_validate_json(json.dumps(dirty))
+        except ValidationError as error:
+            for fault in error.errors():
+                restore(dirty, clean, fault["loc"])
+    return model.model_validate_json(json.dumps(dirty))
+
+
+def restore(dirty, clean, place):
+    """Put the value of `clean` at `place` into `dirty`; of a union's name the part above it."""
+    for step in place[:-1]:
+        below = clean[step] if isinstance(clean, list) or step in clean else None
+        if not isinstance(below, dict | list):
+            break
+        dirty, clean, place = dirty[step], below, place[1:]
+    dirty[place[0]] = clean[place[0]]
 
 
 def test_hostile_text_stays_text():

@@ -29,7 +29,7 @@ def test_each_workload_has_a_verdict_its_cost_the_slo_and_how_sure():
     assert chat["Cost (95 % interval)"] == r"\$37.41 per million output tokens"
     assert chat["A year"] == r"\$3,592"
     assert chat["SLO"] == "✓ met"
-    assert chat["How sure"] == "✓ Clear choice"
+    assert chat["How sure"] == "✓ Clear choice, P(best) 100 %"
     assert chat["Runner-up"].startswith(r"Acme CPU, 16 cores, int8, \$39.24")
     assert "- **SLO**: Time to first token p90 175 ms (at most 184 ms), limit 200 ms" in text
     assert "- **Energy**: not measured: no powercap tree on this machine." in text

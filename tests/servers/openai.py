@@ -40,13 +40,46 @@ def prompt_tokens(document):
     return len(" ".join([prompt, *texts]).split())
 
 
-def usage(document, count):
+def usage(document, count, options):
     before = prompt_tokens(document)
-    return {
+    told = {
         "prompt_tokens": before,
         "completion_tokens": count,
         "total_tokens": before + count,
     }
+    if options.cache:
+        said = {"messages": document.get("messages", ())[:-1]}
+        told["prompt_tokens_details"] = {"cached_tokens": prompt_tokens(said)}
+    return told
+
+
+def heard(body):
+    """Return how many answers a chat's messages hold, each just as this server gives them.
+
+    -1 if one of them is another's.
+    """
+    if b'"assistant"' not in body:
+        return 0
+    messages = json.loads(body)["messages"]
+    said = [m["content"] for m in messages if m["role"] == "assistant"]
+    own = all(text == "".join(map(token, range(len(text.split())))) for text in said)
+    return len(said) if own else -1
+
+
+def known_answer(document, options):
+    """Return the words after "Repeat:" in what was asked last, for a share of the askers; or None.
+
+    So a test knows which answers are right, and how many a server of `knows=0.8` gets right.
+    """
+    prompt = document.get("prompt", "")
+    asked = prompt if isinstance(prompt, str) else ""
+    for message in document.get("messages", ()):
+        asked = str(message.get("content", ""))
+    _, found, words = asked.partition("Repeat:")
+    if not found:
+        return None
+    luck = hashlib.sha256(asked.encode()).digest()[0] / 256
+    return words.split() if luck < options.knows else ["no", "idea"]
 
 
 def generate(request, *, chat):
@@ -54,6 +87,8 @@ def generate(request, *, chat):
     document, options = json.loads(request.body), request.options
     count = document.get("max_completion_tokens") or document.get("max_tokens") or options.tokens
     model = document.get("model", "reference")
+    if options.known and model != options.known:
+        return refusal(404, f"The model {model} does not exist.")
     if document.get("stream"):
         return stream(document, options, count, model, chat=chat)
     text = "".join(map(token, range(count)))
@@ -66,7 +101,7 @@ def generate(request, *, chat):
         "choices": [{"index": 0, **told, "finish_reason": "length"}],
     }
     if options.usage:
-        body["usage"] = usage(document, count)
+        body["usage"] = usage(document, count, options)
     return Answer(
         body=json.dumps(body, ensure_ascii=False).encode(),
         at_s=options.ttft_s + (count - 1) * options.itl_s,
@@ -86,18 +121,23 @@ def stream(document, options, count, model, *, chat):
         return data({**about, "choices": [{"index": 0, **told, "finish_reason": finish}]})
 
     events = []
+    answer = known_answer(document, options)
+    ended = answer is not None and not document.get("ignore_eos")
+    count = min(count, len(answer)) if ended else count
     if options.role and chat:
         events.append((0.0, event({"delta": {"role": "assistant", "content": ""}}), False))
     for first in range(0, count, options.per_event):
         end = min(first + options.per_event, count)
         text = "".join(map(token, range(first, end)))
+        if ended:
+            text = "".join(f" {word}" for word in answer[first:end])
         told = {"delta": {"content": text}} if chat else {"text": text}
-        finish = "length" if end == count else None
+        finish = ("stop" if ended else "length") if end == count else None
         at_s = options.ttft_s + (end - 1) * options.itl_s
         events.append((at_s, event(told, finish), True))
     last_s = events[-1][0]
     if options.usage and (document.get("stream_options") or {}).get("include_usage"):
-        event_usage = data({**about, "choices": [], "usage": usage(document, count)})
+        event_usage = data({**about, "choices": [], "usage": usage(document, count, options)})
         events.append((last_s, event_usage, False))
     events.append((last_s, DONE, False))
     return Answer(content_type="text/event-stream; charset=utf-8", events=tuple(events))
@@ -167,7 +207,10 @@ def transcriptions(request):
 
 
 def models(request):
-    rows = [{"id": "reference", "object": "model", "created": 0, "owned_by": "tests"}]
+    rows = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "tests"}
+        for name in filter(None, request.options.listed.split("+"))
+    ]
     return Answer(body=json.dumps({"object": "list", "data": rows}).encode())
 
 

@@ -16,12 +16,14 @@ PATIENCE_S = 20.0
 class Reference:
     """The reference server while the `with` block runs; arguments: `tests.servers.reference`."""
 
+    module = "tests.servers.reference"
+
     def __init__(self, *arguments):
         self.arguments = arguments
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.reference", *self.arguments],
+            [sys.executable, "-m", self.module, *self.arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -56,6 +58,12 @@ class Reference:
 
     def stats(self):
         return json.loads(self.get("/stats"))
+
+
+class Queueing(Reference):
+    """The server that is slow by itself; arguments: `tests.servers.queueing`."""
+
+    module = "tests.servers.queueing"
 
 
 def prefix(options):

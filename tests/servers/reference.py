@@ -13,7 +13,7 @@ It prints one JSON line, {"port": ...}, and ends when its standard input does. P
 Options stand before the path or in a header: `tests.servers.script.Options`; faults:
 `tests.servers.faults`. A row of the log holds the request's `x-request-id` (or its number), when it
 was received, when each token was written and when the reply ended, by `time.perf_counter_ns`, which
-all processes of a machine share.
+all processes of a machine share; and how many of its own answers the messages held (-1: another's).
 """
 
 import argparse
@@ -84,7 +84,7 @@ class Server:
 
     def truth(self):
         rows, self.rows = self.rows or [], []
-        names = ("id", "path", "fault", "received_ns", "writes_ns", "ended_ns")
+        names = ("id", "path", "fault", "received_ns", "writes_ns", "ended_ns", "heard")
         lines = [json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows]
         return Answer(content_type="application/x-ndjson", body="".join(lines).encode())
 
@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
         self.buffer = rest[length:]
         server = self.server
         self.script, self.step = server.script(raw, rest[:length]), 0
+        self.body = rest[:length]
         self.raw, self.received_ns, self.writes_ns = raw, self.now_ns, []
         self.asked = server.head(raw)[1] not in QUESTIONS
         server.requests += self.asked
@@ -200,7 +201,8 @@ class Connection(asyncio.Protocol):
             _, path, headers, options, _ = server.head(self.raw)
             name = headers.get("x-request-id", server.requests)
             times = (self.received_ns, self.writes_ns, perf_counter_ns())
-            server.rows.append((name, path, options.fault, *times))
+            row = (name, path, options.fault, *times, openai.heard(self.body))
+            server.rows.append(row)
         if ending == "keep":
             if self.buffer:
                 self.next()

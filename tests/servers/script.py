@@ -10,16 +10,23 @@ class Options:
     The header is `x-reference`, and goes before the path.
 
     ttft_s, itl_s: when the first token and each later one is written. tokens: how many, if the
-    request does not say. per_event: tokens in one event. role: send a first event without content.
+    request does not say. knows: the share of known answers that are right. per_event: tokens in
+    one event. role: send a first event without content.
+    listed: the models in its list, joined by "+". known: the only one that is answered, if any.
+    cache: say that all messages but the last came from a cache of prefixes.
     fault: its name and, after a colon, its argument: see `tests.servers.faults`.
     """
 
     ttft_s: float = 0.0
     itl_s: float = 0.0
     tokens: int = 16
+    knows: float = 1.0
     per_event: int = 1
     role: bool = False
     usage: bool = True
+    cache: bool = False
+    listed: str = "reference"
+    known: str = ""
     fault: str = ""
 
     @classmethod

@@ -9,6 +9,7 @@ dropped (`Pool.again`): what a server does is what the caller sees.
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from harness.adapters.http.dial import Dialler
 from harness.adapters.http.errors import ConnectError, HttpError, TimeoutError_, TruncatedError
-from harness.adapters.http.loop import LoopLag, Ticker, loop_factory
+from harness.adapters.http.loop import LoopLag, Ticker, loop_factory, thread_waited_s
 from harness.adapters.http.reply import Endpoint, Job, Reply
 from harness.errors import PrerequisiteError
 
@@ -116,6 +117,13 @@ class Client:
             except RuntimeError:  # closed meanwhile; whoever closes ends what is left
                 self._fail_incoming()
 
+    def attach(self, sock: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
+        """Have the event loop read `sock`, of a socket pair, too. Any thread may call."""
+        assert self._loop is not None
+        sock.setblocking(False)
+        coroutine = self._loop.create_unix_connection(factory, sock=sock)
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
     def lag(self, since_ns: int = 0) -> LoopLag:
         """Return how well the event loop kept up, from `since_ns` (`time.perf_counter_ns`) on.
 
@@ -129,6 +137,10 @@ class Client:
             "resent": self._resent,
         }
         return self._ticker.lag(name, counts, since_ns)
+
+    def waited_s(self) -> float | None:
+        """Return how long the client's thread has waited for a core so far; None if not told."""
+        return thread_waited_s(self._thread.native_id)
 
     def close(self) -> None:
         """End open requests with an error; no thread, task or socket stays. May be called again.
@@ -186,6 +198,7 @@ class Client:
         if self._closed:  # closed while it was on its way here
             self._fail(job, HttpError("the client was closed"))
             return
+        job.reply.taken_ns = perf_counter_ns()
         if job.deadline_ns and job.deadline_ns < self._soonest_ns:
             self._soonest_ns = job.deadline_ns
         while self._idle:

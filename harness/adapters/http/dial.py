@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from harness.adapters.http.errors import ConnectError, TlsError
+from harness.adapters.http.errors import ConnectError, ProxyError, TlsError
+from harness.adapters.http.proxy import open_tunnel
 from harness.adapters.http.reply import Endpoint
 
 __all__ = ["Dialler"]
@@ -41,6 +42,7 @@ class Dialler:
 
     def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
         self._endpoint = endpoint
+        self._next_hop = endpoint.proxy or endpoint
         self._timeout_s = timeout_s
         self._context = tls_context(endpoint) if endpoint.tls else None
         self._lookup: asyncio.Future[list[Address] | OSError] | None = None
@@ -50,15 +52,29 @@ class Dialler:
         try:
             async with asyncio.timeout(self._timeout_s):
                 sock = await self._connected()
+                await self._pass_through(sock)
         except TimeoutError as error:
             raise ConnectError(
-                f"no connection to {self._endpoint} within {self._timeout_s:g} s",
+                f"no connection to {self._next_hop} within {self._timeout_s:g} s",
                 hint="is the host right, and does a firewall let you through?",
             ) from error
         try:
             return await self._taken_over(factory, sock)
         except BaseException:  # cancelled too: the socket must not stay
             sock.close()
+            raise
+
+    async def _pass_through(self, sock: socket.socket) -> None:
+        """Have the proxy, if there is one, open a tunnel where TLS is to run through it."""
+        proxy = self._endpoint.proxy
+        if proxy is None or not self._endpoint.tls:
+            return
+        try:
+            await open_tunnel(sock, proxy, self._endpoint.host, self._endpoint.port)
+        except BaseException as error:  # cancelled too: the socket must not stay
+            sock.close()
+            if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                raise ProxyError(f"the proxy {proxy} broke the connection off") from error
             raise
 
     async def _taken_over(self, factory: Callable[[], P], sock: socket.socket) -> P:
@@ -105,12 +121,12 @@ class Dialler:
         assert last is not None
         if isinstance(last, ConnectionRefusedError):
             raise ConnectError(
-                f"{self._endpoint} refuses connections", hint="is the server running there?"
+                f"{self._next_hop} refuses connections", hint="is the server running there?"
             ) from last
-        raise ConnectError(f"no connection to {self._endpoint}: {last.strerror}") from last
+        raise ConnectError(f"no connection to {self._next_hop}: {last.strerror}") from last
 
     async def _addresses(self) -> list[Address]:
-        host, port = self._endpoint.host, self._endpoint.port
+        host, port = self._next_hop.host, self._next_hop.port
         with contextlib.suppress(ValueError):
             version = ipaddress.ip_address(host).version
             return [(socket.AF_INET6 if version == 6 else socket.AF_INET, (host, port))]

@@ -2,6 +2,8 @@
 
     HttpError(AdapterError)
     ├── ConnectError        no connection: refused, unreachable, name not found, timed out
+    │   └── ProxyError      the proxy on the way lets nothing through
+    ├── CrashError          one of several client processes of ours ended by itself
     ├── TlsError            the connection is there, but not its certificate or its handshake
     ├── TruncatedError      the connection ended, or was reset, before the reply did
     ├── TimeoutError_       the reply was not whole within the deadline
@@ -33,12 +35,14 @@ __all__ = [
     "BusyError",
     "ConnectError",
     "ContentTypeError",
+    "CrashError",
     "EncodingError",
     "ErrorEventError",
     "HttpError",
     "JsonError",
     "NoEndMarkError",
     "ProtocolError",
+    "ProxyError",
     "RateLimitError",
     "RedirectError",
     "ServerError",
@@ -58,6 +62,14 @@ class HttpError(AdapterError):
 
 class ConnectError(HttpError):
     """There is no connection: refused, unreachable, the name not found, or not in time."""
+
+
+class ProxyError(ConnectError):
+    """The proxy on the way refuses, or is none. Its own words are not shown."""
+
+
+class CrashError(HttpError):
+    """One of several client processes of ours ended by itself; what it had open is lost."""
 
 
 class TlsError(HttpError):

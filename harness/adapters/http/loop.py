@@ -6,9 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter_ns, thread_time_ns
 
-__all__ = ["LoopLag", "Ticker", "loop_factory"]
+__all__ = ["LoopLag", "Ticker", "loop_factory", "thread_waited_s"]
 
 TICK_S = 0.010
 KEPT_TICKS = 60_000  # the last ten minutes
@@ -46,6 +47,19 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:
         return asyncio.new_event_loop
     return uvloop.new_event_loop
+
+
+def thread_waited_s(thread: int | None) -> float | None:
+    """Return how long a thread of this process has been ready to run without a core to run on.
+
+    By the kernel's scheduler (`schedstat`, Documentation/scheduler/sched-stats.rst of Linux): its
+    second number, in ns. None where the system does not tell.
+    """
+    try:
+        text = Path(f"/proc/self/task/{thread}/schedstat").read_text(encoding="ascii")
+        return int(text.split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 class Ticker:

@@ -19,6 +19,7 @@ from harness.adapters.http.errors import (
     ServerError,
     StatusError,
 )
+from harness.adapters.http.proxy import Proxy
 from harness.adapters.http.secrets import Secret
 from harness.schema.server import ServerAddress
 
@@ -47,8 +48,18 @@ class Body:
     accept: str = "application/json"
 
 
-def compose(server: ServerAddress, secret: Secret, body: Body | None, *, path: str = "") -> bytes:
-    """Return the whole request: a POST of `body`, or without one a GET of `path`."""
+def compose(
+    server: ServerAddress,
+    secret: Secret,
+    body: Body | None,
+    *,
+    path: str = "",
+    proxy: Proxy | None = None,
+) -> bytes:
+    """Return the whole request: a POST of `body`, or without one a GET of `path`.
+
+    Through a `proxy` to an http server it carries the whole URL, and the proxy's password.
+    """
     parts = urlsplit(server.url)
     where = f"{parts.path.rstrip('/')}{body.path if body else path}" or "/"
     headers = {
@@ -59,6 +70,10 @@ def compose(server: ServerAddress, secret: Secret, body: Body | None, *, path: s
         "user-agent": "accelerator-harness",
         **secret.headers(),
     }
+    if proxy is not None and parts.scheme == "http":
+        where = f"http://{parts.netloc}{where}"
+        if proxy.authorization:
+            headers["proxy-authorization"] = proxy.authorization
     if body is not None:
         headers |= {"content-type": body.content_type, "content-length": str(len(body.content))}
         headers |= body.headers
@@ -132,6 +147,8 @@ def _refusal(reply: Received, body: bytes, secret: Secret) -> HttpError:
     if status >= 500:
         return ServerError(text, status=status)
     hint = "check the target's 'server.api_key'" if status in (401, 403) else None
+    if status == 407:
+        hint = "the proxy wants a password: name it in the target's 'server.proxy: {env: NAME}'"
     return StatusError(text, status=status, hint=hint)
 
 

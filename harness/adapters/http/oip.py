@@ -7,14 +7,15 @@ the `binary_tensor_data` extension, little-endian, after the JSON head.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import Output, Request, RowRequest, SpeechRequest
-from harness.adapters.http.errors import AnswerError
+from harness.adapters.http.codec import Tally
+from harness.adapters.http.errors import AnswerError, StatusError
 from harness.adapters.http.message import Body, Received, check, parse
 from harness.adapters.http.secrets import Secret
 from harness.adapters.receipt import Answer
@@ -36,6 +37,9 @@ TYPES = {
     "FP64": "<f8",
 }
 """The protocol's names of the types that we read, as numpy's."""
+NO_BINARY = (400, 415, 422, 500, 501)
+"""What servers without the extension of binary tensors answer: MLServer 1.7.1 says 500."""
+JSON_INSTEAD = "set the target's 'server.tensors: json'"
 HEAD_LENGTH = "inference-header-content-length"
 READY = "/v2/health/ready"
 
@@ -46,9 +50,12 @@ class TensorCodec:
     def __init__(self, server: ServerAddress, secret: Secret) -> None:
         self._server = server
         self._secret = secret
-        self._path = f"/v2/models/{quote(server.model, safe='')}"
-        self._input, self._type = "input-0", "FP32"
+        self._model = named(server)
+        self._path = f"/v2/models/{quote(self._model, safe='')}"
+        self._input, self._type = one_input(self._model, ())
         self._output = server.output
+        self._understood = server.tensors != "binary"
+        self._tally = Tally()
 
     def probes(self) -> tuple[str, ...]:
         """Return readiness and the model's metadata."""
@@ -61,25 +68,12 @@ class TensorCodec:
         inputs = document.get("inputs") or []
         if not isinstance(inputs, list) or not all(isinstance(i, dict) for i in inputs):
             raise PrerequisiteError("the server's metadata of the model cannot be read")
-        if len(inputs) > 1:
-            names = ", ".join(str(tensor.get("name"))[:40] for tensor in inputs[:5])
-            raise PrerequisiteError(
-                f"the model '{self._server.model}' takes {len(inputs)} tensors ({names}), not one",
-                hint="serve the workload's model with a single input",
-            )
-        for tensor in inputs:
-            self._input = str(tensor.get("name") or self._input)
-            self._type = str(tensor.get("datatype") or self._type)
-        if self._type not in ("FP16", "FP32", "FP64"):
-            raise PrerequisiteError(
-                f"the model '{self._server.model}' takes {self._type[:20]}, not numbers (FP32)"
-            )
+        told = [(str(each.get("name") or ""), str(each.get("datatype") or "")) for each in inputs]
+        self._input, self._type = one_input(self._model, told)
 
     def encode(self, request: Request) -> Body:
         """Return the tensor of one row [1, features] or clip [1, bands, frames]."""
-        if not isinstance(request, RowRequest | SpeechRequest):
-            raise UnsupportedError(f"oip-http does not answer a {type(request).__name__}")
-        values = request.features[np.newaxis].astype(TYPES[self._type])
+        values = tensor_of(request, self._type, self._server)
         tensor: dict[str, object] = {
             "name": self._input,
             "shape": list(values.shape),
@@ -88,7 +82,7 @@ class TensorCodec:
         fields: dict[str, object] = {**self._server.extra, "inputs": [tensor]}
         wanted: dict[str, object] = {"name": self._output} if self._output else {}
         path = f"{self._path}/infer"
-        if self._server.tensors == "json":
+        if self._server.tensors != "binary":
             tensor["data"] = values.ravel().tolist()
             if wanted:
                 fields["outputs"] = [wanted]
@@ -106,31 +100,27 @@ class TensorCodec:
 
     def decode(self, request: Request, reply: Received) -> Answer:
         """Return the score of a row, or the tokens of a clip."""
-        content = check(reply, self._secret, "application/json", "application/octet-stream")
+        try:
+            content = check(reply, self._secret, "application/json", "application/octet-stream")
+        except StatusError as error:
+            if self._understood or error.status not in NO_BINARY:
+                raise
+            text = f"{error.message}; it may not know binary tensors: {JSON_INSTEAD}"
+            raise type(error)(text, status=error.status, hint=JSON_INSTEAD) from error
         values = self._read(content, reply.headers.get(HEAD_LENGTH))
-        if isinstance(request, RowRequest):
-            if values.dtype.kind != "f":
-                raise AnswerError(
-                    "the model answers with labels, not with scores",
-                    hint="name its output of probabilities in the target's 'server.output'",
-                )
-            if values.size not in (1, 2):
-                raise AnswerError(f"one row got {values.size} values, not a score")
-            # Of two values, the probabilities of both classes, the second is that of fraud.
-            # Whether they are probabilities at all is the quality gate's to say.
-            score = float(values.ravel()[-1])
-            return Answer(ended_ns=reply.ended_ns, output=Output((), score))
-        if values.dtype.kind not in "iu":
-            raise AnswerError("the answer holds no whole numbers, as tokens are")
-        tokens = values.ravel().tolist()
-        return Answer(ended_ns=reply.ended_ns, tokens=len(tokens), output=Output(tokens))
+        self._understood = True
+        answer = answer_of(request, values, reply.ended_ns)
+        if isinstance(request, SpeechRequest):
+            self._tally.add("tensor", answer.tokens, 0, None)
+        return answer
 
     def describe(self) -> Mapping[str, object]:
         """Return the tensors' names and how they travel."""
         return {
-            "tensors": self._server.tensors,
+            "tensors": self._server.tensors or "json",
             "input": f"{self._input} {self._type}",
             "output": self._output,
+            **self._tally.describe(),
         }
 
     def _read(self, content: bytes, head_length: str | None) -> NDArray[np.generic]:
@@ -152,12 +142,76 @@ class TensorCodec:
             values, at = _tensor(tensor, content, at)
             if self._output in (None, tensor.get("name")):
                 found.append(values)
-        if len(found) != 1:
+        return the_one(found)
+
+
+def named(server: ServerAddress) -> str:
+    """Return the model's name, which this protocol always needs (the schema sees to it)."""
+    assert server.model is not None
+    return server.model
+
+
+def one_input(model: str, inputs: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Return name and data type of a model's one input, as its server tells them.
+
+    A server may leave them out. PrerequisiteError if there are several, or they are no numbers.
+    """
+    if len(inputs) > 1:
+        names = ", ".join(name[:40] for name, _ in inputs[:5])
+        raise PrerequisiteError(
+            f"the model '{model}' takes {len(inputs)} tensors ({names}), not one",
+            hint="serve the workload's model with a single input",
+        )
+    name, datatype = inputs[0] if inputs else ("", "")
+    datatype = datatype or "FP32"
+    if datatype not in ("FP16", "FP32", "FP64"):
+        raise PrerequisiteError(f"the model '{model}' takes {datatype[:20]}, not numbers (FP32)")
+    return name or "input-0", datatype
+
+
+def tensor_of(request: Request, datatype: str, server: ServerAddress) -> NDArray[np.generic]:
+    """Return the tensor of one row [1, features] or clip [1, bands, frames]."""
+    if not isinstance(request, RowRequest | SpeechRequest):
+        raise UnsupportedError(f"{server.protocol} does not answer a {type(request).__name__}")
+    return request.features[np.newaxis].astype(TYPES[datatype])
+
+
+def answer_of(request: Request, values: NDArray[np.generic], ended_ns: int) -> Answer:
+    """Return the score of a row, or the tokens of a clip, that `values` hold."""
+    if isinstance(request, RowRequest):
+        if values.dtype.kind != "f":
             raise AnswerError(
-                f"{len(found)} outputs could be the answer, not one",
-                hint="name it in the target's 'server.output'",
+                "the model answers with labels, not with scores",
+                hint="name its output of probabilities in the target's 'server.output'",
             )
-        return found[0]
+        if values.size not in (1, 2):
+            raise AnswerError(f"one row got {values.size} values, not a score")
+        # Of two values, the probabilities of both classes, the second is that of fraud.
+        # Whether they are probabilities at all is the quality gate's to say.
+        score = float(values.ravel()[-1])
+        return Answer(ended_ns=ended_ns, output=Output((), score))
+    if values.dtype.kind not in "iu":
+        raise AnswerError("the answer holds no whole numbers, as tokens are")
+    tokens = values.ravel().tolist()
+    return Answer(ended_ns=ended_ns, tokens=len(tokens), output=Output(tokens))
+
+
+def the_one(found: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """Return the only output that can be the answer."""
+    if len(found) != 1:
+        raise AnswerError(
+            f"{len(found)} outputs could be the answer, not one",
+            hint="name it in the target's 'server.output'",
+        )
+    return found[0]
+
+
+def shaped(values: NDArray[np.generic], shape: Sequence[int]) -> NDArray[np.generic]:
+    """Return `values` in the shape that the server says; AnswerError if there are not as many."""
+    try:
+        return values.reshape(tuple(shape))
+    except ValueError:
+        raise AnswerError(f"an output has {values.size} values, not those of its shape") from None
 
 
 def _tensor(
@@ -178,13 +232,11 @@ def _tensor(
         values: NDArray[np.generic] = np.frombuffer(raw, dtype=kind)
     else:
         try:
-            values = np.array(tensor.get("data"), dtype=kind)
+            with np.errstate(over="ignore"):  # infinite; the quality gate judges scores
+                values = np.array(tensor.get("data"), dtype=kind)
         except (TypeError, ValueError, OverflowError):
             raise AnswerError("an output's 'data' are no numbers") from None
-    try:
-        return values.reshape(shape), at + size
-    except ValueError:
-        raise AnswerError(f"an output has {values.size} values, not those of its shape") from None
+    return shaped(values, shape), at + size
 
 
 def _size(tensor: Mapping[str, object]) -> int:

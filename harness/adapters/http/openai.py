@@ -2,7 +2,8 @@
 
 Our workloads hold token numbers of a vocabulary that no server has. They go out as words, one for
 each token: about as many tokens in most vocabularies, and the server's own count is recorded. Where
-`prompt: token_ids` is set, `completions` gets the numbers themselves.
+`prompt: token_ids` is set, `completions` gets the numbers themselves. A user's own prompts go out
+as they are. A turn of a conversation goes out with all that was said before it.
 """
 
 from __future__ import annotations
@@ -20,19 +21,14 @@ from harness.adapters.http.errors import (
 )
 from harness.adapters.http.message import Body, Received, check, parse, words_of
 from harness.adapters.http.secrets import Secret
+from harness.adapters.http.served_model import ServedModel
 from harness.adapters.http.sse import read_events
 from harness.adapters.receipt import Answer
-from harness.errors import PrerequisiteError, UnsupportedError
+from harness.errors import UnsupportedError
+from harness.models.conversation import TurnRequest
+from harness.models.requests import AnswerRequest, Message
+from harness.models.texts import as_words
 from harness.schema.server import ServerAddress
-
-_FREQUENT = """
-time year people way day man thing woman life child world school state family student group country
-problem hand part place case week company system program question work government number night point
-home water room mother area money story fact month lot right study book eye job word business issue
-side kind head house service friend father power hour game line end member law car city name
-"""
-WORDS = tuple(_FREQUENT.split())
-"""Frequent English nouns: with the blank before them one token each in most vocabularies."""
 
 
 class TextCodec:
@@ -45,6 +41,7 @@ class TextCodec:
     def __init__(self, server: ServerAddress, secret: Secret) -> None:
         self._server = server
         self._secret = secret
+        self.served = ServedModel(server.model, secret)
         self._chat = server.protocol == "openai-chat"
         self._tally = Tally()
 
@@ -53,8 +50,8 @@ class TextCodec:
         return ("/models",)
 
     def learn(self, path: str, document: object) -> None:
-        """Check that the server has the model, if it lists any."""
-        find_model(self._server.model, document)
+        """Take the server's list of models; PrerequisiteError if it leaves open which to ask."""
+        self.served.learn(document)
 
     def encode(self, request: Request) -> Body:
         """Return the body that asks for exactly `max_new_tokens`, drawn as asked, as a stream."""
@@ -71,23 +68,18 @@ class TextCodec:
                 "seed": sampling.seed,
             }
         fields |= {
-            "model": self._server.model,
+            "model": self.served.name,
             self._server.limit: request.max_new_tokens,
             "stream": True,
         }
         if self._server.usage:
             fields["stream_options"] = {"include_usage": True}
-        if "ignore_eos" in self._server.length:
+        free = isinstance(request, AnswerRequest)
+        if "ignore_eos" in self._server.length and not free:
             fields["ignore_eos"] = True
-        if "min_tokens" in self._server.length:
+        if "min_tokens" in self._server.length and not free:
             fields["min_tokens"] = request.max_new_tokens
-        ids = request.prompt.tolist()
-        if self._server.prompt == "token_ids":
-            fields["prompt"] = ids
-        elif self._chat:
-            fields["messages"] = [{"role": "user", "content": as_words(ids)}]
-        else:
-            fields["prompt"] = as_words(ids)
+        fields |= self._said(request)
         return Body(
             path="/chat/completions" if self._chat else "/completions",
             content_type="application/json",
@@ -95,13 +87,39 @@ class TextCodec:
             accept="text/event-stream",
         )
 
+    def _said(self, request: TextRequest) -> dict[str, object]:
+        """Return the prompt as numbers, as text, or as messages."""
+        ids, messages = request.prompt.tolist(), request.messages
+        if self._server.prompt == "token_ids" and not isinstance(request, AnswerRequest):
+            if not ids:
+                raise UnsupportedError(
+                    "'prompt: token_ids' sends token numbers: your own prompts need a tokenizer"
+                )
+            if isinstance(request, TurnRequest):
+                raise UnsupportedError(
+                    "'prompt: token_ids' cannot go on with a conversation: the server does not "
+                    "tell the token numbers of its answers; leave it out"
+                )
+            return {"prompt": ids}
+        messages = messages or (Message("user", as_words(ids)),)
+        if self._chat:
+            return {"messages": [{"role": m.role, "content": m.content} for m in messages]}
+        if isinstance(request, TurnRequest):
+            return {"prompt": " ".join([message.content.strip() for message in messages])}
+        if len(messages) > 1 or messages[0].role != "user":
+            raise UnsupportedError("openai-completions takes a prompt; openai-chat takes messages")
+        return {"prompt": messages[0].content}
+
     def decode(self, request: Request, reply: Received) -> Answer:
         """Return the times of the first and the last text, and the number of tokens."""
         check(reply, self._secret, "text/event-stream")
         stream = read_events(reply.chunks)
+        judged = isinstance(request, AnswerRequest)
+        texts: list[str] | None = [] if judged or isinstance(request, TurnRequest) else None
         first = last = chunks = 0
         tokens: int | None = None
         prompt: int | None = None
+        cached: int | None = None
         finished = False
         for event in stream.events:
             document = parse(event.data)
@@ -114,11 +132,16 @@ class TextCodec:
             if isinstance(usage, dict):
                 tokens = _count(usage.get("completion_tokens"), tokens)
                 prompt = _count(usage.get("prompt_tokens"), prompt)
+                details = usage.get("prompt_tokens_details")
+                if isinstance(details, dict):
+                    cached = _count(details.get("cached_tokens"), cached)
             finished = _finished(document, finished)
             if self._text(document):
                 first = first or event.at_ns
                 last = event.at_ns
                 chunks += 1
+                if texts is not None:
+                    texts.append(self._answered(document))
         if self._server.end_mark == "finish_reason":
             if not finished:
                 raise NoEndMarkError("the stream ends without a 'finish_reason'")
@@ -129,16 +152,28 @@ class TextCodec:
             raise TwoEndMarksError("the stream goes on after its end mark [DONE]")
         if stream.cut:
             raise AnswerError("the stream ends within an event")
+        output = Output() if texts is None else Output(text="".join(texts))
+        if judged:  # not timed: it may be empty
+            return Answer(ended_ns=reply.ended_ns, output=output)
         if not chunks:
             raise AnswerError("the answer holds no text")
         source = "usage" if tokens else "chunks"
         tokens = tokens or chunks
         self._tally.add(source, tokens, chunks, prompt)
-        return Answer(ended_ns=last, first_ns=first, tokens=tokens, output=Output())
+        counts = None if prompt is None or cached is None else (prompt, min(cached, prompt))
+        return Answer(ended_ns=last, first_ns=first, tokens=tokens, output=output, prompt=counts)
 
     def describe(self) -> Mapping[str, object]:
         """Return how prompts were sent and how tokens were counted."""
-        return {"prompt": self._server.prompt, **self._tally.describe()}
+        told = {"prompt": self._server.prompt, **self._tally.describe()}
+        return {**self.served.describe(), **told}
+
+    def _answered(self, document: Mapping[str, object]) -> str:
+        """Return the text of the answer in an event, without reasoning and calls of tools."""
+        choices = document.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else {}
+        text = choice.get("delta", {}).get("content") if self._chat else choice.get("text")
+        return text if isinstance(text, str) else ""
 
     def _text(self, document: Mapping[str, object]) -> bool:
         """Return whether an event brings output: an answer, reasoning, or a call of a tool."""
@@ -156,27 +191,6 @@ class TextCodec:
             raise AnswerError("an event's 'delta' is no object")
         names = ("content", "reasoning_content", "reasoning", "tool_calls")
         return any(delta.get(name) for name in names)
-
-
-def as_words(ids: list[int]) -> str:
-    """Return one word for each token number: the same numbers, the same text, everywhere.
-
-    Prompts with an equal beginning keep it, so that a server's cache of prefixes sees the same.
-    """
-    return " ".join([WORDS[i % len(WORDS)] for i in ids])
-
-
-def find_model(name: str, document: object) -> None:
-    """Raise PrerequisiteError if `document`, a list of models, does not hold `name`."""
-    data = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(data, list):
-        return
-    names = [str(m["id"])[:80] for m in data if isinstance(m, dict) and "id" in m]
-    if names and name not in names:
-        raise PrerequisiteError(
-            f"the server has no model '{name}'",
-            hint=f"put one of its own into 'server.model': {', '.join(sorted(names)[:5])}",
-        )
 
 
 def _finished(document: Mapping[str, object], before: bool) -> bool:

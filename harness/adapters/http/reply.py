@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from harness.adapters.http.proxy import Proxy
+
 __all__ = ["Endpoint", "Job", "Reply"]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One host and port. `server_name` is the name that its certificate must carry, if not `host`.
+    """One host and port, reached directly or through `proxy`.
 
+    `server_name` is the name that its certificate must carry, if not `host`.
     `ca_file` (PEM) is trusted instead of the system's authorities; `verify` False trusts anybody.
     """
 
@@ -21,6 +24,7 @@ class Endpoint:
     server_name: str | None = None
     verify: bool = True
     ca_file: str | None = None
+    proxy: Proxy | None = None
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -36,7 +40,8 @@ class Reply:
     before it looked at them. ended_ns: the time of the last bytes, or of the failure. error: an
     `HttpError` when the reply is not whole; a status of 500 is no error here. reused: the
     connection had carried a request before. sent_ns: when the whole request had been handed to the
-    transport; 0 if that never happened.
+    transport; 0 if that never happened. taken_ns: when the event loop took the
+    request up, before any wait for a connection; 0 if it was closed before.
     """
 
     status: int = 0
@@ -46,6 +51,7 @@ class Reply:
     error: Exception | None = None
     reused: bool = False
     sent_ns: int = 0
+    taken_ns: int = 0
 
     def body(self) -> bytes:
         """Return the whole body, as far as it came."""

@@ -18,11 +18,14 @@ PIECE = 8
 class Secret:
     """A key that does not print itself. Without a declared key it is empty, and hides nothing."""
 
-    __slots__ = ("_header", "_text")
+    __slots__ = ("_header", "_hidden", "_text")
 
-    def __init__(self, text: str = "", header: str = "authorization") -> None:
+    def __init__(
+        self, text: str = "", header: str = "authorization", *, hidden: tuple[str, ...] = ()
+    ) -> None:
         self._text = text
         self._header = header
+        self._hidden = tuple(filter(None, (text, *hidden)))
 
     def __repr__(self) -> str:
         return "Secret(...)"
@@ -33,28 +36,23 @@ class Secret:
         raise TypeError("a key is not written anywhere")
 
     def headers(self) -> dict[str, str]:
-        """Return the header to send, or none."""
+        """Return the header to send, or none; what else is hidden is sent by others."""
         if not self._text:
             return {}
         value = f"Bearer {self._text}" if self._header == "authorization" else self._text
         return {self._header: value}
+
+    def hiding(self, *texts: str) -> Secret:
+        """Return this key with `texts` hidden beside it: a proxy's user name and password."""
+        return Secret(self._text, self._header, hidden=(*self._hidden[bool(self._text) :], *texts))
 
     def clean(self, text: str) -> str:
         """Return `text`, which a server sent, or a remark instead of it if it repeats the key.
 
         Plain, percent-encoded and base64 forms are found, whole or in part.
         """
-        if not self._text:
-            return text
-        raw = self._text.encode()
-        forms = {self._text, quote(self._text, safe=""), quote_plus(self._text)}
-        forms |= {_core(base64.b64encode(b" " * shift + raw).decode(), shift) for shift in range(3)}
-        forms |= {
-            _core(base64.b64encode(f"Bearer {self._text}".encode()[shift:]).decode(), 0)
-            for shift in range(3)
-        }
         lowered = text.lower()
-        for form in forms:
+        for form in {form for hidden in self._hidden for form in _forms(hidden)}:
             length = min(PIECE, len(form))
             pieces = (form[i : i + length].lower() for i in range(len(form) - length + 1))
             if any(piece in lowered for piece in pieces):
@@ -92,13 +90,15 @@ def find_key(declared: ApiKey | None, environ: Mapping[str, str] | None = None) 
     return Secret(text, declared.header)
 
 
-def missing_key(declared: ApiKey | None) -> str | None:
-    """Return why the key that `declared` names cannot be used here, or None."""
-    try:
-        find_key(declared)
-    except PrerequisiteError as error:
-        return f"{error.message} ({error.hint})"
-    return None
+def _forms(text: str) -> set[str]:
+    """Return the plain, percent-encoded and base64 forms of `text`."""
+    raw = text.encode()
+    forms = {text, quote(text, safe=""), quote_plus(text)}
+    forms |= {_core(base64.b64encode(b" " * shift + raw).decode(), shift) for shift in range(3)}
+    forms |= {
+        _core(base64.b64encode(f"Bearer {text}".encode()[shift:]).decode(), 0) for shift in range(3)
+    }
+    return forms - {""}
 
 
 def _core(encoded: str, shift: int) -> str:

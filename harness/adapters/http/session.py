@@ -5,16 +5,23 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from time import perf_counter_ns
+from typing import Protocol
 
 from harness.adapters.base import Query, Request
-from harness.adapters.http.client import Client, Reply
+from harness.adapters.http.client import Reply
 from harness.adapters.http.codec import Codec
 from harness.adapters.http.errors import AnswerError, HttpError
-from harness.adapters.http.message import compose
+from harness.adapters.http.loop import LoopLag
+from harness.adapters.http.message import Body, compose
+from harness.adapters.http.processes import ClientProcesses
 from harness.adapters.http.secrets import Secret
 from harness.adapters.receipt import Answer, Receipt
+from harness.adapters.trust import ClientWork, Rehearsal
 from harness.errors import AdapterError, UnsupportedError
+from harness.models.conversation import TurnRequest
 from harness.schema.server import ServerAddress
 
 PREPARED_BYTES = 256 << 20
@@ -24,9 +31,29 @@ CHUNK_COST_BYTES = 160
 DELAYS = 100_000
 
 
+class Sender(Protocol):
+    """A client: it sends the bytes of a request and calls back once with what came."""
+
+    def send(
+        self, request: bytes, on_end: Callable[[Reply], None], *, deadline_s: float | None = None
+    ) -> None:
+        """Send `request` and return at once; HttpError if the client is closed."""
+
+    def lag(self, since_ns: int = 0) -> LoopLag:
+        """Return how well the client kept up since `since_ns`."""
+
+    def waited_s(self) -> float | None:
+        """Return how long the client's thread has waited for a core so far; None if not told."""
+
+    def close(self) -> None:
+        """End open requests with an error."""
+
+
 class HttpSession:
     """One server, one codec, one client. Any number of threads may submit.
 
+    `write` makes a request of what the codec wants sent (None: HTTP/1.1, directly to the server).
+    `grown` makes a client of so many processes (None: there is only the one).
     A reply is kept as bytes until the harness asks what is in it, at most 512 MB of them; above
     that replies are read as they come, which costs the client time that the trust block shows.
     """
@@ -38,14 +65,18 @@ class HttpSession:
         server: ServerAddress,
         secret: Secret,
         codec: Codec,
-        client: Client,
+        client: Sender,
         facts: Mapping[str, object],
+        *,
+        write: Callable[[Body], bytes] | None = None,
+        grown: Callable[[int], Sender] | None = None,
     ) -> None:
         self.max_concurrency = server.concurrency
         self._server = server
-        self._secret = secret
         self._codec = codec
-        self._client: Client | None = client
+        self._write = write or partial(compose, server, secret)
+        self._client: Sender | None = client
+        self._grown = grown
         self._facts = dict(facts)
         self._messages: dict[int, tuple[Request, bytes]] = {}
         self._prepared = 0
@@ -53,6 +84,7 @@ class HttpSession:
         self._unread = 0
         self._since_ns = perf_counter_ns()
         self._send_delays_s: deque[float] = deque(maxlen=DELAYS)
+        self._handovers: deque[tuple[int, float]] = deque(maxlen=DELAYS)
 
     def prepare_requests(self, requests: Sequence[Request]) -> None:
         """Write the messages of `requests` before anything is measured; the client counts anew."""
@@ -72,12 +104,16 @@ class HttpSession:
             query.fail(AdapterError("the session is closed"))
             return
         try:
-            message = self._message(request)
+            # What a turn holds was really said: it is sent once, and never again.
+            once = isinstance(request, TurnRequest) and request.turn > 0
+            message = self._message(request, keep=not once)
         except UnsupportedError as error:
             query.fail(error)
             return
 
         def end(reply: Reply) -> None:
+            if reply.taken_ns:
+                self._handovers.append((begun_ns, (reply.taken_ns - begun_ns) / 1e9))
             if reply.sent_ns:
                 self._send_delays_s.append((reply.sent_ns - begun_ns) / 1e9)
             self._hand_over(query, request, reply)
@@ -101,7 +137,7 @@ class HttpSession:
         }
         if self._client is not None:
             lag = self._client.lag(self._since_ns)
-            described["client"] = {
+            client: dict[str, object] = {
                 "loop": lag.loop,
                 "loop_lag_p50_s": lag.p50_s,
                 "loop_lag_p99_s": lag.p99_s,
@@ -111,8 +147,62 @@ class HttpSession:
                 "requests": lag.requests,
                 "connections": lag.connections,
                 "reuse_share": lag.reused / lag.requests if lag.requests else None,
+                "resent": lag.resent,
             }
+            if isinstance(self._client, ClientProcesses):
+                client |= {"processes": self._client.count, "crashed": self._client.crashed}
+            described["client"] = client
         return described
+
+    def client_work(self, since_ns: int) -> ClientWork:
+        """Return what the client did from `since_ns` on; AdapterError of a closed session."""
+        if self._client is None:
+            raise AdapterError("the session is closed")
+        lag = self._client.lag(since_ns)
+        several = self._client if isinstance(self._client, ClientProcesses) else None
+        delays = sorted(s for begun_ns, s in self._handovers.copy() if begun_ns >= since_ns)
+        return ClientWork(
+            loop=lag.loop,
+            loop_lag_p50_s=lag.p50_s,
+            loop_lag_p99_s=lag.p99_s,
+            loop_lag_max_s=lag.max_s,
+            cpu_share=lag.cpu_share,
+            waited_s=self._client.waited_s(),
+            handover_p50_s=delays[(len(delays) - 1) // 2] if delays else None,
+            handover_p99_s=delays[int(0.99 * (len(delays) - 1))] if delays else None,
+            requests=lag.requests,
+            connections=lag.connections,
+            reused=lag.reused,
+            resent=lag.resent,
+            cores=several.cores() if several else (),
+            crashed=several.crashed if several else 0,
+        )
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether the target leaves the number of client processes to the harness."""
+        return self._grown is not None and self._server.client_processes == "auto"
+
+    @property
+    def processes(self) -> int:
+        """How many processes the client has."""
+        return self._client.count if isinstance(self._client, ClientProcesses) else 1
+
+    def use_processes(self, count: int) -> None:
+        """Go on with a client of `count` processes; what it counts begins anew."""
+        if self._grown is None or self._client is None:
+            raise AdapterError("the session's client cannot be given more processes")
+        client, self._client = self._client, self._grown(count)
+        client.close()
+        self._since_ns = perf_counter_ns()
+
+    def rehearse(self, processes: int | None = None) -> AbstractContextManager[Rehearsal]:
+        """Start a session like this one on a server of known truth, with messages as long."""
+        from harness.adapters.http.rehearsal import rehearsal  # which is made of this module
+
+        sizes = [len(message) for _, message in self._messages.values()]
+        size = round(sum(sizes) / len(sizes)) if sizes else 0
+        return rehearsal(self._server, size, processes or self.processes)
 
     def close(self) -> None:
         """Close all connections. Open queries fail."""
@@ -121,13 +211,13 @@ class HttpSession:
             client.close()
         self._messages.clear()
 
-    def _message(self, request: Request) -> bytes:
+    def _message(self, request: Request, *, keep: bool = True) -> bytes:
         kept = self._messages.get(id(request))
         if kept is not None and kept[0] is request:
             return kept[1]
-        message = compose(self._server, self._secret, self._codec.encode(request))
+        message = self._write(self._codec.encode(request))
         with self._lock:
-            if self._prepared + len(message) <= PREPARED_BYTES:
+            if keep and self._prepared + len(message) <= PREPARED_BYTES:
                 self._prepared += len(message)
                 # The request is kept too: its number may be another's once it is gone.
                 self._messages[id(request)] = (request, message)

@@ -13,8 +13,8 @@ from harness.adapters.base import Output, Request, SpeechRequest
 from harness.adapters.http.codec import Tally
 from harness.adapters.http.errors import AnswerError
 from harness.adapters.http.message import Body, Received, check, parse
-from harness.adapters.http.openai import find_model
 from harness.adapters.http.secrets import Secret
+from harness.adapters.http.served_model import ServedModel
 from harness.adapters.receipt import Answer
 from harness.errors import UnsupportedError
 from harness.models.audio import SAMPLE_RATE, draw_clip
@@ -24,13 +24,15 @@ from harness.schema.server import ServerAddress
 class TranscriptionCodec:
     """Sends sound, takes text. The server decides how long its answer is.
 
-    A request holds log-mel features, from which sound cannot be had back. What is sent is a clip of
-    the same length from the same generator, seeded by the features: equal in every run.
+    A user's own recording is sent as it is. Otherwise a request holds log-mel features, from which
+    sound cannot be had back: what is sent is a clip of the same length from the same generator,
+    seeded by the features: equal in every run.
     """
 
     def __init__(self, server: ServerAddress, secret: Secret) -> None:
         self._server = server
         self._secret = secret
+        self.served = ServedModel(server.model, secret)
         self._tally = Tally()
 
     def probes(self) -> tuple[str, ...]:
@@ -38,8 +40,8 @@ class TranscriptionCodec:
         return ("/models",)
 
     def learn(self, path: str, document: object) -> None:
-        """Check that the server has the model, if it lists any."""
-        find_model(self._server.model, document)
+        """Take the server's list of models; PrerequisiteError if it leaves open which to ask."""
+        self.served.learn(document)
 
     def encode(self, request: Request) -> Body:
         """Return the form of one clip."""
@@ -47,9 +49,9 @@ class TranscriptionCodec:
             raise UnsupportedError(
                 f"openai-transcriptions does not answer a {type(request).__name__}"
             )
-        sound = wav(request)
+        sound = wav(request) if request.sound is None else request.sound
         fields: dict[str, object] = {"temperature": 0, **self._server.extra}
-        fields |= {"model": self._server.model, "response_format": "json"}
+        fields |= {"model": self.served.name, "response_format": "json"}
         boundary = f"harness-{hashlib.sha256(sound).hexdigest()[:24]}"
         parts = [
             f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -75,11 +77,11 @@ class TranscriptionCodec:
         counted = usage.get("output_tokens") if isinstance(usage, dict) else None
         tokens = counted if isinstance(counted, int) and counted > 0 else 0
         self._tally.add("usage" if tokens else "nothing", tokens, 0, None)
-        return Answer(ended_ns=reply.ended_ns, tokens=tokens, output=Output())
+        return Answer(ended_ns=reply.ended_ns, tokens=tokens, output=Output(text=text))
 
     def describe(self) -> Mapping[str, object]:
         """Return how tokens were counted, and that their number is the server's choice."""
-        return {"answer_length": "free", **self._tally.describe()}
+        return {**self.served.describe(), "answer_length": "free", **self._tally.describe()}
 
 
 def wav(request: SpeechRequest) -> bytes:

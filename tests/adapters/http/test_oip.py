@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from harness.adapters.base import RowRequest, SpeechRequest, TextRequest
-from harness.adapters.http.errors import AnswerError
+from harness.adapters.http.errors import AnswerError, StatusError
 from harness.adapters.http.oip import HEAD_LENGTH, READY, TensorCodec
 from harness.adapters.http.reply import Reply
 from harness.adapters.http.secrets import Secret
@@ -121,3 +121,25 @@ def test_models_that_do_not_fit_are_told_at_once() -> None:
         codec().learn("/v2/models/x", {"inputs": [{"name": "a", "datatype": "BYTES"}]})
     with pytest.raises(UnsupportedError):
         codec().encode(TextRequest(np.array([1]), 2))
+
+
+@pytest.mark.parametrize("status", [400, 500, 501])
+def test_a_server_without_binary_tensors_says_what_to_do(status: int) -> None:
+    refused = Reply(status, {"content-type": "application/json"}, [(5, b"{}")], ended_ns=7)
+    used = codec(tensors="binary")
+    with pytest.raises(StatusError, match="tensors: json") as raised:
+        used.decode(ROW, refused)
+    assert raised.value.status == status
+    assert raised.value.hint == "set the target's 'server.tensors: json'"
+    used.decode(ROW, outputs(score()))  # it has understood one: the next failure has another cause
+    with pytest.raises(StatusError) as raised:
+        used.decode(ROW, refused)
+    assert "tensors" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("tensors", "status"), [("json", 500), ("binary", 503), ("binary", 404)])
+def test_other_failures_are_not_laid_on_the_tensors(tensors: str, status: int) -> None:
+    refused = Reply(status, {}, [(5, b"")], ended_ns=7)
+    with pytest.raises(StatusError) as raised:
+        codec(tensors=tensors).decode(ROW, refused)
+    assert "tensors" not in str(raised.value)

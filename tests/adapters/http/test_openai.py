@@ -216,13 +216,45 @@ def test_the_servers_own_words_are_shown_short_and_without_the_key() -> None:
     assert "secret" not in message("bad key sk-secret-secret")
 
 
-def test_a_model_that_the_server_does_not_list_is_missing() -> None:
-    codec().learn("/models", {"data": [{"id": "m"}]})
-    codec().learn("/models", {"data": []})
-    codec().learn("/models", None)
-    with pytest.raises(PrerequisiteError, match="no model 'm'") as raised:
-        codec().learn("/models", {"data": [{"id": "llama"}]})
-    assert "llama" in (raised.value.hint or "")
+def test_a_model_that_is_named_is_asked_and_a_list_without_it_is_a_note() -> None:
+    for document in ({"data": [{"id": "m"}]}, {"data": []}, {"data": "odd"}, None):
+        used = codec()
+        used.learn("/models", document)
+        assert not used.served.unlisted
+        assert "model_note" not in used.describe()
+    used = codec()
+    used.learn("/models", {"data": [{"id": n} for n in "gfedcba"] + [{"id": 5}, "odd"]})
+    assert used.served.unlisted
+    assert json.loads(used.encode(REQUEST).content)["model"] == "m"
+    assert used.describe()["model_note"] == "not in the server's list: a, b, c, d, e and 2 more"
+    missing = used.served.missing("the server answered with status 404")
+    assert missing.message == "the server has no model 'm': the server answered with status 404"
+    assert "a, b, c" in (missing.hint or "")
+
+
+def test_a_model_that_is_not_named_is_the_only_one_listed() -> None:
+    used = codec(model=None)
+    used.learn("/models", {"data": [{"id": "only"}]})
+    assert json.loads(used.encode(REQUEST).content)["model"] == "only"
+    assert used.describe()["model"] == "only"
+    with pytest.raises(PrerequisiteError, match="has 2 models: a, b") as raised:
+        codec(model=None).learn("/models", {"data": [{"id": "b"}, {"id": "a"}]})
+    assert "server.model" in (raised.value.hint or "")
+    for document in (None, {"data": []}, {"data": [{"id": ""}]}):
+        with pytest.raises(PrerequisiteError, match="does not say which models"):
+            codec(model=None).learn("/models", document)
+
+
+def test_a_server_s_list_does_not_show_our_key() -> None:
+    used = codec()
+    used.learn("/models", {"data": [{"id": "sk-secret-secret"}]})
+    assert "sk-secret-secret" not in str(used.describe())
+    assert "sk-secret-secret" not in (used.served.missing("").hint or "")
+
+
+def test_tensors_need_the_model_s_name() -> None:
+    with pytest.raises(ValueError, match="'model' is missing"):
+        server(protocol="oip-http", model=None)
 
 
 CLIP = SpeechRequest(np.ones((2, 3), np.float32), np.array([0]), 3, audio_s=0.5)

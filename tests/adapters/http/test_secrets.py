@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.adapters.http.secrets import Secret, find_key, missing_key
+from harness.adapters.http.secrets import Secret, find_key
 from harness.errors import PrerequisiteError
 from harness.schema.server import ApiKey
 
@@ -57,10 +57,20 @@ def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(text: str) -> 
     assert not text.strip() or text not in str(raised.value)
 
 
-def test_a_missing_key_says_which_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("A_KEY", raising=False)
-    assert "export A_KEY" in (missing_key(ApiKey(env="A_KEY")) or "")
-    assert "/nowhere" in (missing_key(ApiKey(file="/nowhere")) or "")
-    monkeypatch.setenv("A_KEY", KEY)
-    assert missing_key(ApiKey(env="A_KEY")) is None
-    assert missing_key(None) is None
+def test_a_missing_key_says_which_and_what_to_do() -> None:
+    for declared, words in (
+        (ApiKey(env="A_KEY"), "export A_KEY"),
+        (ApiKey(file="/nowhere"), "into"),
+    ):
+        with pytest.raises(PrerequisiteError) as raised:
+            find_key(declared, {})
+        assert words in (raised.value.hint or "")
+
+
+def test_what_is_hidden_beside_the_key_is_found_too() -> None:
+    both = Secret(KEY).hiding("pass/Zq7vX3")
+    assert both.headers() == Secret(KEY).headers()
+    for text in (KEY, "pass/Zq7vX3", quote("pass/Zq7vX3", safe="")):
+        assert both.clean(f"it said {text}").startswith("(not shown")
+    assert Secret().hiding("", "pass").clean("the pass").startswith("(not shown")
+    assert Secret().hiding("").clean("the pass") == "the pass"

@@ -208,7 +208,9 @@ def test_open_says_what_is_missing_and_what_to_do(
         (make_served(f"http://127.0.0.1:{refused_port()}/v1"), "refuses connections"),
         (make_served(server.url("fault=503")), "503"),
         (make_served(server.url("fault=redirect:http:%2F%2Fa")), "redirect"),
-        (make_served(server.url(), model="other"), "no model 'other'"),
+        (make_served(server.url("known=reference"), model="other"), "no model 'other'"),
+        (make_served(server.url("listed=b+a"), model=None), "has 2 models: a, b"),
+        (make_served(server.url("listed="), model=None), "does not say which models"),
         (make_served(server.url(), api_key={"file": "/nowhere"}), "/nowhere"),
     ):
         with pytest.raises(PrerequisiteError, match=words) as raised:
@@ -217,6 +219,29 @@ def test_open_says_what_is_missing_and_what_to_do(
     with pytest.raises(UnsupportedError):
         HttpAdapter().open(make_served(server.url()), fraud_model)
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "told", "note"),
+    [
+        ("", "reference", "reference", None),
+        ("listed=b+a", "/models/mine", "/models/mine", "not in the server's list: a, b"),
+        ("listed=", "mine", "mine", None),
+        ("listed=only,known=only", None, "only", "the only one that the server lists"),
+    ],
+)
+def test_the_model_that_is_named_is_asked_whatever_the_list_holds(
+    server: Reference, llama_model: Model, options: str, model: str, told: str, note: str
+) -> None:
+    session = HttpAdapter().open(make_served(server.url(options), model=model), llama_model)
+    try:
+        assert ask(session).token_counts == [4]
+        described = session.describe()
+    finally:
+        session.close()
+    assert described["model"] == told
+    assert (note or "") in str(described.get("model_note", ""))
+    assert ("model_note" in described) == (note is not None)
 
 
 def test_a_certificate_must_be_trusted(tmp_path, llama_model: Model) -> None:

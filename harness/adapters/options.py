@@ -1,0 +1,190 @@
+"""A target's `runtime.options`: what adapters know of, checked, and the CPUs that they may use."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.hardware import cpu_folder, detect, read
+from harness.schema.target import Target
+
+ROWS_MAX = 1024
+"""Rows in one query, unless the target's option `max_batch` says otherwise."""
+COUNTS = ("threads", "max_batch", "max_concurrency")
+SWITCHES = ("compile", "continuous")
+SHARED = ("affinity", "max_batch", "threads")
+"""What every adapter that computes in this process takes."""
+PHYSICAL = "physical"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A target's `runtime.options`.
+
+    Compute threads; rows, and sequences, that one query may hold; the CPUs that the process was
+    confined to, None where it was not; and what only some adapters take.
+    """
+
+    threads: int
+    max_batch: int
+    max_sequences: int = 1
+    affinity: tuple[int, ...] | None = None
+    provider: str | None = None
+    compile: bool = False
+    continuous: bool = False
+    max_concurrency: int | None = None
+
+    def described(self) -> dict[str, object]:
+        """Return the threads, and where the target asks for CPUs, these, to be described."""
+        placed = {} if self.affinity is None else {"affinity": list(self.affinity)}
+        return {"threads": self.threads, **placed}
+
+
+def read_options(target: Target, *further: str) -> Options:
+    """Return the options of `target`; raise SpecError for an unknown one or a wrong value.
+
+    `further` are those that the adapter takes beside `SHARED`. `threads` is, unless given, what
+    `default_threads` returns. `max_batch` counts rows, texts or utterances.
+    """
+    given = target.runtime.options
+    known = sorted((*SHARED, *further))
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise SpecError(
+                f"target {target.name}: the {target.runtime.adapter} adapter has no option "
+                f"{name!r}; it has {', '.join(known)}",
+                hint=f"did you mean {close[0]!r}?" if close else None,
+            )
+        wanted = _wrong(name, value)
+        if wanted:
+            raise SpecError(
+                f"target {target.name}: option {name!r} must be {wanted}, not {value!r}"
+            )
+    cpus = asked_cpus(target)
+    threads = int(given.get("threads") or min(default_threads(), len(cpus or range(2**16))))
+    if cpus is not None and threads > len(cpus):
+        raise SpecError(
+            f"target {target.name}: {threads} threads on the CPUs {_listed(cpus)} would take turns",
+            hint=f"ask for at most {len(cpus)} threads, or for more CPUs",
+        )
+    return Options(
+        threads=threads,
+        max_batch=int(given.get("max_batch", ROWS_MAX)),
+        # A batch raises the time per token: one at a time, unless the target asks for more.
+        max_sequences=int(given.get("max_batch", 1)),
+        # As it is, not as it was asked for.
+        affinity=None if cpus is None else tuple(sorted(_allowed())),
+        provider=str(given["provider"]) if "provider" in given else None,
+        compile=bool(given.get("compile", False)),
+        continuous=bool(given.get("continuous", False)),
+        max_concurrency=int(given["max_concurrency"]) if "max_concurrency" in given else None,
+    )
+
+
+def _wrong(name: str, value: object) -> str | None:
+    """Return what the option `name` must be, where `value` is something else."""
+    if name in COUNTS and (type(value) is not int or value < 1):
+        return "a whole number of at least 1"
+    if name in SWITCHES and type(value) is not bool:
+        return "true or false"
+    if name == "provider" and (not isinstance(value, str) or not value):
+        return "the name of an execution provider"
+    return None
+
+
+def default_threads() -> int:
+    """Return the number of physical cores that this process may use, within its CPU quota.
+
+    Logical ones count where the kernel does not tell which share a core.
+    """
+    facts = detect()
+    cores = int(facts["physical_cores"].value or len(os.sched_getaffinity(0)))
+    quota = facts["cpu_quota_cores"].value
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def asked_cpus(target: Target) -> tuple[int, ...] | None:
+    """Return the CPUs that the target's option `affinity` names; None where it has none.
+
+    "physical" is one CPU of each physical core that the process may use. Raises SpecError for what
+    names no CPUs, and for CPUs that do not exist or that the process may not use.
+    """
+    value = target.runtime.options.get("affinity")
+    if value is None:
+        return None
+    if value == PHYSICAL:
+        return _one_of_each_core()
+    cpus = _parsed(str(value)) if type(value) in (int, str) else None
+    if not cpus:
+        raise SpecError(
+            f"target {target.name}: option 'affinity' must be 'physical' or CPUs such as '0-3,8', "
+            f"not {value!r}"
+        )
+    allowed = _allowed()
+    missing = sorted(set(cpus) - allowed)
+    if missing:
+        raise SpecError(
+            f"target {target.name}: option 'affinity' asks for the CPUs {_listed(missing)}, which "
+            f"this process does not have; it has {_listed(sorted(allowed))}"
+        )
+    return cpus
+
+
+def bind(target: Target, tasks: Path = Path("/proc/self/task")) -> None:
+    """Confine this process to the CPUs that `target` asks for, if it does: all threads it has.
+
+    Threads that are started afterwards inherit it, so it comes before a runtime is loaded. Raises
+    SpecError as `asked_cpus` does.
+    """
+    cpus = asked_cpus(target)
+    if cpus is None:
+        return
+    for task in tasks.iterdir():
+        try:
+            os.sched_setaffinity(int(task.name), cpus)
+        except ProcessLookupError:  # the thread has ended meanwhile
+            continue
+
+
+def _one_of_each_core() -> tuple[int, ...]:
+    """Return the lowest CPU of each physical core; each CPU where the kernel does not tell."""
+    cores: dict[str, int] = {}
+    for cpu in sorted(_allowed()):
+        siblings = read(cpu_folder(cpu) / "topology/thread_siblings_list").value
+        cores.setdefault(str(siblings or cpu), cpu)
+    return tuple(cores.values())
+
+
+def _allowed() -> set[int]:
+    """Return the CPUs that this process may use."""
+    return set(os.sched_getaffinity(0))
+
+
+def _parsed(text: str) -> tuple[int, ...] | None:
+    """Return the CPUs of a list such as "0-3,8", each once in order; None if it is not one."""
+    cpus: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            return None
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low or high >= 2**16:
+            return None
+        cpus.update(range(low, high + 1))
+    return tuple(sorted(cpus))
+
+
+def _listed(cpus: Sequence[int]) -> str:
+    """Return `cpus` as a list such as "0-3,8"."""
+    parts: list[list[int]] = []
+    for cpu in cpus:
+        if parts and cpu == parts[-1][-1] + 1:
+            parts[-1].append(cpu)
+        else:
+            parts.append([cpu])
+    return ",".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)

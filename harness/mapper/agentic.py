@@ -1,0 +1,391 @@
+"""The latency of a task of several calls, from the measured latencies of single calls.
+
+Sequential calls add up, parallel ones end with the slowest. Calls are taken as independent of each
+other. Formulas, sources and what a sample is too small to say: docs/demand.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness import units
+from harness.mapper.operating import Operating
+from harness.mapper.task_measured import measured_tasks
+from harness.schema.decision import Option, Rejection, TaskFigures, TaskQuantile
+from harness.schema.demand import Agent, Demand
+from harness.schema.record import Point
+from harness.statistics import Z975, interval_positions, minimum_samples
+
+FloatArray = npt.NDArray[np.float64]
+
+TOLD = (50.0, 99.0)
+"""The percentiles of a task that are told beside that of its promise."""
+
+STEPS_OF_A_TASK = 8192
+"""Steps of the grid that the mean of a task is divided into."""
+
+MOST_STEPS = 1 << 19
+"""Steps of the whole grid; a longer tail makes them coarser."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Latencies of single calls as (s, share) in rising order; the rest of the shares failed.
+
+    Of `count` calls, which `n_eff` independent ones are worth. A call takes at most `margin` times
+    the seconds that stand for it.
+    """
+
+    seconds: FloatArray
+    shares: FloatArray
+    n_eff: float
+    count: int
+    margin: float = 1.0
+
+    @property
+    def mean_s(self) -> float:
+        """The mean of the calls that were answered, in s."""
+        return float((self.seconds * self.shares).sum() / self.shares.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """P(a task takes at most `seconds`) in rising order, with half of its 95 % interval.
+
+    The shares end below 1 where calls failed: such a task is never done. `mean_s` is of the others.
+    """
+
+    seconds: FloatArray
+    below: FloatArray
+    half: FloatArray
+    mean_s: float
+
+    def quantile(self, share: float) -> float:
+        """Return the least time that more than `share` of the tasks keep; infinite: none."""
+        place = int(np.searchsorted(self.below, share, side="right"))
+        return float(self.seconds[place]) if place < len(self.seconds) else math.inf
+
+    def upper(self, share: float) -> float:
+        """Return the upper bound of the quantile: that of `share` + half the interval at `share`.
+
+        The half is that where the share is, not where the bound is: it shrinks towards the end of
+        the sample, where a bound would then come too early.
+        """
+        place = int(np.searchsorted(self.below, share, side="right"))
+        at = min(place, len(self.seconds) - 1)
+        return self.quantile(share + max(float(self.half[at]), float(self.half[max(at - 1, 0)])))
+
+
+def calls_of(point: Point) -> Calls | None:
+    """Return the calls of `point`; None if none was answered.
+
+    A bucket of the histogram counts with its geometric middle. The effective sample size is the
+    least that a percentile of the latency has, and at most the number of calls.
+    """
+    growth = point.latency.growth
+    counted = sorted(point.latency.counts)
+    answered = sum(count for _, count in counted)
+    if not answered:
+        return None
+    total = answered + point.failed
+    sizes = [
+        metric.n_eff
+        for name, metric in point.metrics.items()
+        if name.startswith("latency_s.p") and metric.n_eff is not None
+    ]
+    return Calls(
+        seconds=np.array([growth ** (bucket + 0.5) for bucket, _ in counted]),
+        shares=np.array([count / total for _, count in counted]),
+        n_eff=min([float(total), *sizes]),
+        count=total,
+        margin=math.sqrt(growth),
+    )
+
+
+def tasks_of(calls: Calls, agent: Agent) -> Tasks:
+    """Return how long the tasks of `agent` take that are made of `calls`."""
+    if agent.order == "sequential":
+        return sequential(calls, agent.calls_per_task)
+    return parallel(calls, agent.calls_per_task)
+
+
+def sequential(calls: Calls, count: int) -> Tasks:
+    """Return the distribution of the sum of `count` independent calls.
+
+    The calls are put on a grid, each share split between its two neighbours so that the mean stays,
+    and convolved with themselves by a Fourier transform. The interval is 1.96 times the standard
+    error of a von Mises statistic of n_eff calls, K sd(F_(K-1)(x - Y)) / sqrt(n_eff), Y one call
+    (Hoeffding 1948).
+    """
+    mean = calls.mean_s
+    step = count * max(mean / STEPS_OF_A_TASK, float(calls.seconds[-1]) / MOST_STEPS)
+    places = calls.seconds / step
+    left = np.floor(places).astype(np.int64)
+    size = 1 << (count * (int(left[-1]) + 1)).bit_length()
+    one = np.zeros(size)
+    np.add.at(one, left, calls.shares * (1 - (places - left)))
+    np.add.at(one, left + 1, calls.shares * (places - left))
+    spectrum = np.fft.rfft(one)
+    below = _cumulated(np.fft.irfft(spectrum**count, size))
+    others = _cumulated(np.fft.irfft(spectrum ** (count - 1), size))
+    # E[F_(K-1)(x - Y)^2]; a failed call leaves no chance, so it adds nothing.
+    twice = np.fft.rfft(one, 2 * size) * np.fft.rfft(others**2, 2 * size)
+    variance = np.clip(np.fft.irfft(twice, 2 * size)[:size] - below**2, 0.0, None)
+    half = Z975 * count * np.sqrt(variance / calls.n_eff)
+    return Tasks(
+        seconds=np.arange(size, dtype=np.float64) * step,
+        below=below,
+        half=half,
+        mean_s=count * mean,
+    )
+
+
+def parallel(calls: Calls, count: int) -> Tasks:
+    """Return the distribution of the slowest of `count` independent calls: F(x)^K.
+
+    The interval is that of the share of the calls (Wilson 1927), to the power of K; a percentile's
+    bound comes from the order of the calls instead, as that of a single call does.
+    """
+    share = np.minimum(np.cumsum(calls.shares), 1.0)
+    below = share**count
+    spread = Z975**2 / calls.n_eff
+    upper = share + spread / 2 + np.sqrt(spread * share * (1 - share) + spread**2 / 4)
+    steps = np.diff(below, prepend=0.0)
+    return Tasks(
+        seconds=calls.seconds,
+        below=below,
+        half=np.minimum(upper / (1 + spread), 1.0) ** count - below,
+        mean_s=float((calls.seconds * steps).sum() / below[-1]),
+    )
+
+
+def per_call(percentile: float, count: int) -> float:
+    """Return the percentile of a call at which `count` of them together keep `percentile`."""
+    return 100 * math.pow(percentile / 100, 1 / count)
+
+
+def task_quantile(calls: Calls, tasks: Tasks, agent: Agent, percentile: float) -> TaskQuantile:
+    """Return a percentile of the task's latency, or why the sample is too small to say it.
+
+    It needs as many independent calls as the percentile `per_call` of a single one does, in either
+    order: a stall that is too rare to be in the sample can hit any of the K calls of a task.
+    """
+    count, share = agent.calls_per_task, percentile / 100
+    of_call = per_call(percentile, count) / 100
+    needed = minimum_samples(of_call)
+    independent = math.floor(calls.n_eff)
+    if independent < needed:
+        return TaskQuantile(
+            percentile=percentile,
+            needed=needed,
+            reason=f"not supported by n: {units.count(independent)} independent calls, "
+            f"{units.count(needed)} needed",
+        )
+    value = tasks.quantile(share)
+    if math.isinf(value):
+        return TaskQuantile(
+            percentile=percentile,
+            needed=needed,
+            reason="more tasks than the percentile leaves out have a call that failed",
+            failed=True,
+        )
+    bound = tasks.upper(share)
+    if agent.order == "parallel":
+        _, upper = interval_positions(calls.n_eff, of_call)
+        bound = _call_of_rank(calls, math.ceil((upper or 1.0) * (calls.count + 1)))
+    return TaskQuantile(
+        percentile=percentile,
+        needed=needed,
+        value_s=value,
+        high_s=None if math.isinf(bound) else max(bound, value) * calls.margin,
+    )
+
+
+def _call_of_rank(calls: Calls, rank: int) -> float:
+    """Return the latency of the call of `rank` (from 1) in s; infinite: it failed."""
+    counted = np.cumsum(calls.shares) * calls.count
+    place = int(np.searchsorted(counted, min(rank, calls.count) - 0.5))
+    return float(calls.seconds[place]) if place < len(counted) else math.inf
+
+
+def task_figures(points: Sequence[Point], agent: Agent) -> TaskFigures | None:
+    """Return the latency of the tasks of `agent` at `points`, repeats of one operating point.
+
+    Medians of the values, the highest of the bounds, the worst state. None where a point has no
+    latencies.
+    """
+    each = [_figures(calls, agent) for point in points if (calls := calls_of(point)) is not None]
+    if not each or len(each) < len(points):
+        return None
+    state = None
+    if agent.slo is not None:
+        state = next(s for s in ("missed", "unproven", "met") if s in {f.state for f in each})
+    return each[0].model_copy(
+        update={
+            "mean_s": median(f.mean_s for f in each),
+            "quantiles": tuple(
+                _combined(same) for same in zip(*(f.quantiles for f in each), strict=True)
+            ),
+            "n_eff": min(f.n_eff for f in each),
+            "state": state,
+        }
+    )
+
+
+def with_tasks(
+    option: Option, operating: Operating, demand: Demand
+) -> tuple[Option, tuple[Rejection, ...]]:
+    """Return `option` with the latency of the tasks of `demand`, and what it speaks against it.
+
+    A promise on tasks that is missed is a rule against the option; one that is not proven leaves
+    its SLO unproven. Without an agent nothing changes.
+    """
+    agent = demand.agent
+    if agent is None:
+        return option, ()
+    measured = measured_tasks(operating.record, operating.points, agent)
+    found = measured or task_figures(operating.points, agent)
+    if found is None:
+        late = Rejection(rule="slo", text="the record has no latencies to make tasks of")
+        return option, () if agent.slo is None else (late,)
+    meeting = measured is None and 0 < option.replicas < agent.calls_per_task
+    if agent.order == "parallel" and meeting:
+        found = _meeting(found, option.replicas)
+    told = option.model_copy(update={"task": found})
+    if found.state == "unproven":
+        told = told.model_copy(update={"slo_state": "unproven"})
+    if agent.slo is None or found.state != "missed":
+        return told, ()
+    limit, figure = agent.slo.limit_s, _of_promise(found)
+    return told, (
+        Rejection(
+            rule="slo",
+            text=promise_text(found),
+            number=figure.value_s,
+            limit=limit,
+            margin=None if figure.value_s is None else (limit - figure.value_s) / limit,
+            unit="s",
+        ),
+    )
+
+
+def _meeting(found: TaskFigures, fleet: int) -> TaskFigures:
+    """Return the figures of parallel calls that cannot all have a unit of their own.
+
+    Those that share one wait for each other, so that a promise is not proven by single calls.
+    """
+    kept = found.state if found.state != "met" else "unproven"
+    which = f"{units.count(fleet)} unit{'s' if fleet > 1 else ''}"
+    return found.model_copy(
+        update={
+            "state": kept,
+            "basis": f"{found.basis}; with {which} some calls of every task share one",
+        }
+    )
+
+
+def promise_text(task: TaskFigures) -> str:
+    """Return how the tasks stand to their promise: `p99 of tasks ... is 12 s; at most 10 s`."""
+    assert task.slo is not None
+    figure = _of_promise(task)
+    each = "one after another" if task.order == "sequential" else "at once"
+    calls = f"{units.count(task.calls_per_task)} calls {each}"
+    value = f"is {units.seconds(figure.value_s)}"
+    if figure.value_s is None:
+        value = f"is not known: {figure.reason}"
+        if task.state == "missed" and not figure.failed:
+            value += ", but surely fewer than promised keep the limit"
+    elif task.state == "unproven":
+        value += (
+            ", and the sample supports no upper bound"
+            if figure.high_s is None
+            else f", its upper bound {units.seconds(figure.high_s)}"
+        )
+        if figure.high_s is not None and figure.high_s <= task.slo.limit_s:
+            value += ", but the fleet has fewer units than a task has calls, and what those wait "
+            value += "for each other was not measured"
+    limit = units.seconds(task.slo.limit_s)
+    return f"p{task.slo.percentile:g} of tasks of {calls} {value}; at most {limit}"
+
+
+def _of_promise(task: TaskFigures) -> TaskQuantile:
+    assert task.slo is not None
+    return next(q for q in task.quantiles if q.percentile == task.slo.percentile)
+
+
+def _figures(calls: Calls, agent: Agent) -> TaskFigures:
+    tasks = tasks_of(calls, agent)
+    slo = agent.slo
+    told = sorted({*TOLD, *(() if slo is None else (slo.percentile,))})
+    found = {p: task_quantile(calls, tasks, agent, p) for p in told}
+    count = agent.calls_per_task
+    how = (
+        f"the sum of {units.count(count)} calls"
+        if agent.order == "sequential"
+        else f"the slowest of {units.count(count)} calls"
+    )
+    return TaskFigures(
+        calls_per_task=count,
+        order=agent.order,
+        mean_s=tasks.mean_s,
+        quantiles=tuple(found.values()),
+        n_eff=calls.n_eff,
+        slo=slo,
+        state=None if slo is None else _state(found[slo.percentile], tasks, agent),
+        per_call_percentile=None
+        if slo is None or agent.order == "sequential"
+        else per_call(slo.percentile, count),
+        basis=f"{how}, independent of each other, at the load that the throughput is of; "
+        "what happens between the calls is not in it"
+        + (
+            "; calls that reach one unit together wait for each other, which independent arrivals "
+            "do not show"
+            if agent.order == "parallel" and count > 1
+            else ""
+        ),
+    )
+
+
+def _state(found: TaskQuantile, tasks: Tasks, agent: Agent) -> Literal["met", "missed", "unproven"]:
+    """Return whether the promise of a task is met, missed or unproven.
+
+    Missed, too, where the sample is too small for the percentile, but shows surely that fewer tasks
+    than promised keep the limit.
+    """
+    assert agent.slo is not None
+    limit = agent.slo.limit_s
+    if found.failed:
+        return "missed"
+    if found.value_s is None:
+        place = int(np.searchsorted(tasks.seconds, limit, side="right")) - 1
+        within = float(tasks.below[place] + tasks.half[place]) if place >= 0 else 0.0
+        return "missed" if within < agent.slo.percentile / 100 else "unproven"
+    if found.value_s > limit:
+        return "missed"
+    return "met" if found.high_s is not None and found.high_s <= limit else "unproven"
+
+
+def _combined(same: Sequence[TaskQuantile]) -> TaskQuantile:
+    values = [q.value_s for q in same if q.value_s is not None]
+    if len(values) < len(same):
+        return next(q for q in same if q.value_s is None)
+    bounds = [q.high_s for q in same if q.high_s is not None]
+    return same[0].model_copy(
+        update={
+            "value_s": median(values),
+            "high_s": max(bounds) if len(bounds) == len(same) else None,
+        }
+    )
+
+
+def _cumulated(mass: FloatArray) -> FloatArray:
+    """Return the running sum of `mass`, whose rounding errors may be below 0."""
+    below: FloatArray = np.minimum(np.maximum.accumulate(np.cumsum(mass)), 1.0)
+    return below

@@ -1,0 +1,69 @@
+"""What is wrong with the files of a user's own that a workload names, before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.models.answers import read_questions
+from harness.models.gguf_header import own_gguf
+from harness.models.inputs import draw_requests
+from harness.models.own_audio import transcribed
+from harness.models.own_folder import known
+from harness.models.own_quality import tokenizer_of
+from harness.schema.workload import (
+    AudioFileInputs,
+    ExactAnswers,
+    GgufModel,
+    HuggingFaceModel,
+    OwnText,
+    PromptFileInputs,
+    Transcripts,
+    Workload,
+)
+
+Place = tuple[str | int, ...]
+
+
+def faults(workload: Workload, data: Path) -> Iterator[tuple[Place, SpecError]]:
+    """Yield what is wrong, with the place in the document that names the file.
+
+    The model first: without it neither prompts nor gates can be looked at. Rows and trees are the
+    cell's matter.
+    """
+    model = workload.model
+    found = list(_of_model(workload, data))
+    yield from found
+    if found:
+        return
+    if isinstance(workload.inputs, PromptFileInputs | AudioFileInputs):
+        named = "list" if getattr(workload.inputs, "list", None) else "file"
+        place = "files" if getattr(workload.inputs, "files", ()) else named
+        yield from _tried(("inputs", place), lambda: draw_requests(workload, data))
+    if isinstance(model, HuggingFaceModel):
+        workload = workload.model_copy(update={"model": known(model, workload.task, data)})
+    for index, gate in enumerate(workload.quality):
+        if isinstance(gate, ExactAnswers):
+            yield from _tried(("quality", index, "file"), partial(read_questions, gate, data))
+        elif isinstance(gate, Transcripts):
+            yield from _tried(("quality", index, "list"), partial(transcribed, gate, data))
+        if isinstance(gate, ExactAnswers | OwnText | Transcripts) and gate.tokenizer is not None:
+            place_of = ("quality", index, "tokenizer")
+            yield from _tried(place_of, partial(tokenizer_of, gate, workload, data))
+
+
+def _of_model(workload: Workload, data: Path) -> Iterator[tuple[Place, SpecError]]:
+    model = workload.model
+    if isinstance(model, HuggingFaceModel):
+        yield from _tried(("model", "folder"), lambda: known(model, workload.task, data))
+    elif isinstance(model, GgufModel):
+        yield from _tried(("model", "file"), lambda: own_gguf(model, data))
+
+
+def _tried(place: Place, read: Callable[[], object]) -> Iterator[tuple[Place, SpecError]]:
+    try:
+        read()
+    except SpecError as error:
+        yield place, error

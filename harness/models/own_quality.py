@@ -1,0 +1,145 @@
+"""Judges a model on a user's own questions, text and recordings. Formulas: docs/quality.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import SpecError
+from harness.models import reference
+from harness.models.answers import (
+    UnreadableError,
+    answer_requests,
+    count_right,
+    read_questions,
+)
+from harness.models.inputs import speech_prefix
+from harness.models.model import Model
+from harness.models.own_audio import plain_words, speech_requests, transcribed
+from harness.models.quality_metrics import kl_divergence, perplexity, word_error_rate
+from harness.models.requests import Output, Request, ScoreTextRequest
+from harness.models.tokenizer import OwnTokenizer, open_tokenizer
+from harness.schema.workload import (
+    ExactAnswers,
+    LlamaModel,
+    OwnText,
+    Transcripts,
+    WhisperModel,
+    Workload,
+)
+from harness.statistics import wilson
+
+__all__ = [
+    "UnreadableError",
+    "judge_answers",
+    "judge_text",
+    "judge_transcripts",
+    "tokenizer_of",
+]
+
+Ask = Callable[[Sequence[Request]], Sequence[Output]]
+Score = Callable[[Sequence[ScoreTextRequest], int], NDArray[np.float64]]
+"""Takes requests and the size of the vocabulary; returns the target's logits, all in a row."""
+
+
+def tokenizer_of(
+    gate: ExactAnswers | OwnText | Transcripts, workload: Workload, data: Path
+) -> OwnTokenizer | None:
+    """Return the gate's tokenizer, which fits the model; None if it names none."""
+    name = workload.tokenizer(gate)
+    if name is None:
+        return None
+    tokenizer = open_tokenizer(data / name)
+    if isinstance(workload.model, LlamaModel):
+        tokenizer.check(workload.model.vocabulary)
+    return tokenizer
+
+
+def judge_answers(
+    gate: ExactAnswers, workload: Workload, ask: Ask, data: Path
+) -> tuple[dict[str, float], str]:
+    """Return the lower end of the accuracy's interval, and the counts in words.
+
+    Raises SpecError if the questions are wrong, UnreadableError if an answer is no text.
+    """
+    tokenizer = tokenizer_of(gate, workload, data)
+    questions = read_questions(gate, data)
+    outputs = ask(answer_requests(questions, gate, tokenizer))
+    right, count = count_right(questions, outputs, tokenizer), len(questions)
+    low, high = wilson(right, count)
+    said = (
+        f"{right} of {count} answers are right: {right / count:.3f}, 95 % {low:.3f} to {high:.3f}"
+    )
+    return {"accuracy_low": low}, said
+
+
+def judge_transcripts(
+    gate: Transcripts, workload: Workload, ask: Ask, data: Path
+) -> tuple[dict[str, float], str]:
+    """Return the word error rate over all recordings, and what it is of, in words.
+
+    Raises SpecError if the recordings are wrong, UnreadableError if an answer is no text.
+    """
+    tokenizer = tokenizer_of(gate, workload, data)
+    recordings, spoken = transcribed(gate, data)
+    model = workload.model if isinstance(workload.model, WhisperModel) else None
+    prefix = speech_prefix(model) if model else np.zeros(0, dtype=np.int64)
+    steps = gate.max_new_tokens
+    if model is not None:
+        steps = min(steps, model.text_context - len(prefix) + 1)
+    requests = speech_requests(recordings, model, prefix, [steps] * len(recordings))
+    heard = []
+    for number, output in enumerate(ask(requests), 1):
+        text = output.text
+        if text is None:
+            if tokenizer is None or not len(output.tokens):
+                raise UnreadableError(
+                    f"recording {number} got no text; a target that is no server needs the gate's "
+                    "'tokenizer'"
+                )
+            text = tokenizer.decode(output.tokens)
+        heard.append(plain_words(text))
+    rate, words = word_error_rate(spoken, heard), sum(map(len, spoken))
+    return {"word_error_rate": rate}, f"of {words} words in {len(spoken)} recordings"
+
+
+def judge_text(
+    gate: OwnText, workload: Workload, model: Model, score: Score, data: Path, cache: Path
+) -> dict[str, float]:
+    """Score windows of the user's text with the target and with the reference in float64."""
+    architecture = model.architecture
+    if not isinstance(architecture, LlamaModel):
+        raise SpecError(
+            f"the gate 'own_text' needs a model whose weights are read, not {architecture.family}",
+            hint="use the gate 'exact_answers'",
+        )
+    tokenizer = tokenizer_of(gate, workload, data)
+    if tokenizer is None:
+        raise SpecError("the gate 'own_text' needs a 'tokenizer'")
+    if gate.window > architecture.context or gate.tokens < gate.window:
+        raise SpecError("the gate's 'window' is above its 'tokens' or its model's 'context'")
+    path = data / gate.file
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read the gate's text {path}: {error}") from error
+    # No more letters than could be needed: long files are not tokenised for nothing.
+    tokens = tokenizer.encode(text[: 64 * gate.tokens], special=False)
+    count = gate.tokens // gate.window
+    if len(tokens) <= count * gate.window:
+        raise SpecError(
+            f"{gate.file} has {len(tokens)} tokens, not above {count * gate.window}",
+            hint="lower the gate's 'tokens', or give more text",
+        )
+    windows = tokens[: count * gate.window].reshape(count, gate.window)
+    targets = tokens[1 : count * gate.window + 1]
+    requests = [ScoreTextRequest(tokens=window) for window in windows]
+    truth = np.concatenate(reference.score(model, requests, cache))
+    logits = score(requests, architecture.vocabulary)
+    return {
+        "perplexity_ratio": perplexity(logits, targets) / perplexity(truth, targets),
+        "kl_divergence": kl_divergence(truth, logits),
+    }

@@ -1,0 +1,259 @@
+"""Tasks of several calls: sums and slowest ones, against formulas and against simulation."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.mapper import decide
+from harness.mapper.agentic import (
+    Calls,
+    calls_of,
+    parallel,
+    per_call,
+    sequential,
+    task_figures,
+    task_quantile,
+    tasks_of,
+)
+from harness.schema.demand import Agent
+from harness.schema.record import Histogram
+from harness.statistics import histogram, minimum_samples
+from tests.factories import (
+    make_brief,
+    make_point,
+    make_record,
+    make_stored,
+    make_target,
+    make_workload,
+)
+
+WORKLOAD = make_workload()
+SIGMA = 0.6
+
+
+def calls(values, n_eff=None):
+    """Return `values` as the calls of a record's histogram."""
+    found = histogram(np.asarray(values, dtype=np.float64))
+    point = make_point(WORKLOAD, latency=found)
+    read = calls_of(point)
+    return read if n_eff is None else Calls(read.seconds, read.shares, n_eff, read.count)
+
+
+def lognormal(sigma=SIGMA, count=200_000):
+    """Return the quantiles of a lognormal with median 1, evenly spaced in probability."""
+    normal = NormalDist()
+    return [math.exp(sigma * normal.inv_cdf((i + 0.5) / count)) for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def smooth():
+    return calls(lognormal())
+
+
+@pytest.mark.parametrize(("count", "ratio"), [(1, 3.38), (10, 1.60), (20, 1.40), (50, 1.24)])
+def test_the_p99_of_a_sequential_task_nears_its_mean(smooth, count, ratio):
+    tasks = sequential(smooth, count)
+
+    assert tasks.quantile(0.99) / tasks.mean_s == pytest.approx(ratio, abs=0.011)
+
+
+@pytest.mark.parametrize(("count", "percentile"), [(10, 99.90), (50, 99.98)])
+def test_a_parallel_task_asks_for_a_higher_percentile_of_each_call(smooth, count, percentile):
+    assert per_call(99, count) == pytest.approx(percentile, abs=0.005)
+
+    exact = math.exp(SIGMA * NormalDist().inv_cdf(0.99 ** (1 / count)))
+    assert parallel(smooth, count).quantile(0.99) == pytest.approx(exact, rel=0.006)
+
+
+@pytest.mark.parametrize("order", ["sequential", "parallel"])
+@pytest.mark.parametrize("count", [2, 7])
+def test_a_task_is_what_a_simulation_of_its_calls_says(order, count):
+    generator = np.random.default_rng(3)
+    values = generator.gamma(0.7, size=20_000) + generator.choice(
+        [0.0, 4.0], 20_000, p=[0.97, 0.03]
+    )
+    drawn = generator.choice(values, (200_000, count))
+    whole = drawn.sum(axis=1) if order == "sequential" else drawn.max(axis=1)
+    tasks = tasks_of(calls(values), Agent(calls_per_task=count, order=order))
+
+    assert tasks.mean_s == pytest.approx(whole.mean(), rel=0.01)
+    for share in (0.5, 0.9, 0.99):
+        assert tasks.quantile(share) == pytest.approx(np.quantile(whole, share), rel=0.02)
+
+
+def test_two_values_by_hand():
+    two = Calls(np.array([1.0, 2.0]), np.array([0.9, 0.1]), 1e6, 1_000_000)
+
+    pair = sequential(two, 2)
+    assert pair.mean_s == pytest.approx(2.2)
+    assert pair.quantile(0.80) == pytest.approx(2.0, abs=0.001)  # P(2 s) = 0.81
+    assert pair.quantile(0.82) == pytest.approx(3.0, abs=0.001)  # P(3 s) = 0.18
+    assert pair.quantile(0.995) == pytest.approx(4.0, abs=0.001)
+    both = parallel(two, 2)
+    assert both.mean_s == pytest.approx(0.81 * 1 + 0.19 * 2)
+    assert both.quantile(0.80) == 1.0
+    assert both.quantile(0.82) == 2.0
+
+
+@given(
+    st.lists(st.floats(0.01, 100), min_size=1, max_size=30),
+    st.integers(1, 50),
+    st.sampled_from(["sequential", "parallel"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_task_is_no_faster_than_a_call_and_no_slower_than_all_of_them(values, count, order):
+    each = calls(values)
+    tasks = tasks_of(each, Agent(calls_per_task=count, order=order))
+    one = tasks_of(each, Agent(calls_per_task=1, order=order))
+
+    for share in (0.5, 0.9):
+        # A step of the grid is a share of the whole task.
+        assert tasks.quantile(share) >= one.quantile(share) * 0.99 - tasks.mean_s / 4000
+        assert tasks.quantile(share) <= count * each.seconds[-1] * 1.01 + tasks.mean_s / 4000
+
+
+def test_what_the_sample_is_too_small_for_is_refused():
+    agent = Agent(calls_per_task=10, order="sequential")
+    needed = minimum_samples(0.99 ** (1 / 10))
+    few, enough = (calls(lognormal(count=n)) for n in (needed - 1, needed))
+
+    refused = task_quantile(few, tasks_of(few, agent), agent, 99)
+    assert refused.value_s is None
+    assert f"{needed - 1:,} independent calls, {needed:,} needed" in refused.reason
+    assert task_quantile(enough, tasks_of(enough, agent), agent, 99).value_s is not None
+
+
+def test_correlated_calls_are_worth_fewer():
+    point = make_point(WORKLOAD, latency=histogram(np.asarray(lognormal(count=5000))))
+    metrics = dict(point.metrics)
+    metrics["latency_s.p99"] = metrics["latency_s.p99"].model_copy(update={"n_eff": 300.0})
+
+    assert calls_of(point).n_eff == 5000
+    assert calls_of(point.model_copy(update={"metrics": metrics})).n_eff == 300
+
+
+def test_a_failed_call_leaves_its_task_undone():
+    point = make_point(WORKLOAD, latency=histogram(np.ones(9_900)), failed=100)
+    agent = Agent(calls_per_task=10, order="sequential")
+    read = calls_of(point)
+
+    tasks = tasks_of(read, agent)
+    assert tasks.below[-1] == pytest.approx(0.99**10)
+    found = task_quantile(read, tasks, agent, 99)
+    assert found.failed
+    assert found.value_s is None
+    assert task_quantile(read, tasks, agent, 50).value_s == pytest.approx(10, rel=0.01)
+
+
+@pytest.mark.parametrize("order", ["sequential", "parallel"])
+def test_the_upper_bound_of_a_task_holds_as_often_as_it_says(order):
+    generator = np.random.default_rng(11)
+    agent, size = Agent(calls_per_task=5, order=order), 2000
+    sums = generator.lognormal(0, SIGMA, (200_000, 5)).sum(axis=1)
+    truth = math.exp(SIGMA * NormalDist().inv_cdf(0.99 ** (1 / 5)))
+    if order == "sequential":
+        truth = float(np.quantile(sums, 0.99))
+    held = 0
+    for _ in range(60):
+        read = calls(generator.lognormal(0, SIGMA, size))
+        held += task_quantile(read, tasks_of(read, agent), agent, 99).high_s >= truth
+
+    assert held >= 55  # 97.5 % of 60 is 58.5
+
+
+# ---- the promise on tasks, in a decision
+
+
+def decided(limit_s, *, values=None, order="sequential", calls_per_task=10, **changes):
+    latency = histogram(np.asarray(lognormal(count=8000) if values is None else values))
+    target = make_target()
+    point = make_point(WORKLOAD, rate=50.0, load=0.8, latency=latency)
+    slo = None if limit_s is None else {"percentile": 99, "limit_s": limit_s}
+    agent = {"calls_per_task": calls_per_task, "order": order, "slo": slo}
+    brief = make_brief(workloads=[{"workload": "chat", "demand": {"agent": agent, **changes}}])
+    record = make_record(WORKLOAD, target, points=(point,))
+    return decide(brief, [WORKLOAD], [target], [make_stored(record)])
+
+
+def test_a_promise_on_tasks_that_is_kept_is_met():
+    answer = decided(30.0).workloads[0]
+
+    task = answer.choice.task
+    assert task.state == "met"
+    assert [q.percentile for q in task.quantiles] == [50, 99]
+    assert task.quantiles[1].value_s == pytest.approx(10 * math.exp(0.18) * 1.6, rel=0.02)
+    assert answer.choice.slo_state == "met"
+
+
+def test_a_promise_on_tasks_that_is_missed_rules_a_target_out():
+    answer = decided(15.0).workloads[0]
+
+    assert answer.choice is None
+    rule = answer.outcomes[0].rejections[0]
+    assert rule.rule == "slo"
+    assert "p99 of tasks of 10 calls one after another is 19" in rule.text
+    assert rule.limit == 15.0
+    assert rule.margin == pytest.approx((15 - rule.number) / 15)
+
+
+def test_a_promise_on_tasks_that_is_not_proven_leaves_the_slo_unproven():
+    answer = decided(30.0, values=lognormal(count=500)).workloads[0]
+
+    assert answer.choice.slo_state == "unproven"
+    assert "does not prove its promise on tasks" in answer.reason
+    assert "500 independent calls" in answer.reason
+
+
+def test_a_small_sample_can_still_show_that_a_promise_is_missed():
+    answer = decided(5.0, values=lognormal(count=500)).workloads[0]
+
+    assert answer.choice is None
+    assert "surely fewer than promised" in answer.outcomes[0].rejections[0].text
+
+
+def test_parallel_tasks_hold_each_call_to_a_higher_percentile():
+    answer = decided(10.0, order="parallel").workloads[0]
+
+    task = answer.choice.task
+    assert task.per_call_percentile == pytest.approx(100 * 0.99**0.1)
+    assert "wait for each other" in task.basis
+
+
+def test_parallel_calls_that_share_a_unit_prove_no_promise():
+    few = decided(10.0, order="parallel").workloads[0]
+    enough = decided(10.0, order="parallel", requests_per_month=2e9).workloads[0]
+
+    assert few.choice.replicas < 10 <= enough.choice.replicas
+    assert few.choice.slo_state == few.choice.task.state == "unproven"
+    assert "fewer units than a task has calls" in few.reason
+    assert enough.choice.slo_state == enough.choice.task.state == "met"
+
+
+def test_a_task_costs_what_its_calls_do():
+    decision = decided(None, requests_per_month=1e6)
+    choice = decision.workloads[0].choice
+
+    assert choice.cost_per_task_usd.value == pytest.approx(choice.cost_per_year_usd / (12e6 / 10))
+    assert any("independent of each other" in a.value for a in decision.assumptions)
+
+
+def test_tasks_a_month_are_requests_by_their_calls():
+    answer = decided(None, tasks_per_month=50_000, calls_per_task=20).workloads[0]
+
+    assert answer.demand.requests_per_month == 1e6
+    assert answer.choice.cost_per_task_usd.value == pytest.approx(
+        answer.choice.cost_per_year_usd / (12 * 50_000)
+    )
+
+
+def test_repeats_count_with_their_worst_state():
+    agent = Agent(calls_per_task=2, order="sequential", slo={"percentile": 90, "limit_s": 3.0})
+    good, bad = (
+        make_point(WORKLOAD, latency=Histogram(counts=((bucket, 5000),))) for bucket in (0, 60)
+    )
+    assert task_figures([good], agent).state == "met"
+    assert task_figures([good, bad], agent).state == "missed"
