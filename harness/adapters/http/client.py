@@ -249,10 +249,23 @@ class Client:
 
     def free(self, connection: Connection) -> None:
         """Give `connection` the next request, or keep it."""
-        if self._waiting:
-            self._start(connection, self._waiting.popleft())
-        else:
+        job = self._next(connection)
+        if job is None:
             self._idle.append(connection)
+        else:
+            self._start(connection, job)
+
+    def _next(self, connection: Connection) -> Job | None:
+        """Take what waits longest; what is sent again goes over a new connection only.
+
+        A used one may be about to be dropped by the server, like the one that failed it. A new one
+        is always on its way for it: the loss made room.
+        """
+        for position, job in enumerate(self._waiting):
+            if not (job.resent and connection.served):
+                del self._waiting[position]
+                return job
+        return None
 
     def lost(self, connection: Connection) -> None:
         """Forget `connection`."""

@@ -152,6 +152,27 @@ def test_a_request_on_a_connection_that_the_server_dropped_is_sent_once_more(ser
     assert lag.connections == 100
 
 
+def test_what_is_sent_once_more_goes_over_a_new_connection(server):
+    # Of many in flight, the others' connections are about to be dropped as well.
+    many, most = 8, 2000
+    with open_client(server.port, connections=many) as client:
+        replies, over = [], threading.Event()
+
+        def end(reply):
+            replies.append(reply)
+            if len(replies) <= most - many:
+                client.send(message("fault=drop"), end)
+            elif len(replies) == most:
+                over.set()
+
+        for _ in range(many):
+            client.send(message("fault=drop"), end)
+        assert over.wait(60)
+        lag = client.lag()
+    assert {str(reply.error) for reply in replies} == {"None"}
+    assert lag.requests == most + lag.resent
+
+
 def test_a_request_is_sent_once_more_and_not_twice(server):
     requests = server.stats()["requests"]
     with open_client(server.port, connections=1) as client:
