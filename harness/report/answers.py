@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness import units
 from harness.mapper.choice import unknown_lines
+from harness.mapper.uncertainty import ROBUST_P_BEST
 from harness.report import client_trust, misses, windows, words
 from harness.report.energy import year_in_short
 from harness.report.view import WorkloadView
@@ -199,4 +200,6 @@ def _certainty(decision: WorkloadDecision) -> Certainty:
     if only:
         return Certainty("plain", "●", "The only feasible target")
     odds = "" if sure is None else f", P(best) {units.percent(sure.p_best)}"
+    if sure is not None and sure.p_best < ROBUST_P_BEST:  # then it is robust by its small regret
+        odds += f", regret {units.percent(sure.regret_share)}"
     return Certainty("good", "✓", f"Clear choice{odds}")

@@ -49,7 +49,7 @@ def test_every_page_says_that_its_figures_are_made_up(committed):
 
 def test_which_chip_for_fraud(tree, fraud):
     assert fraud.all("h3")[0].text == "Acme CPU, 16 cores"
-    assert "✓ Clear choice" in fraud.text
+    assert "✓ Clear choice, P(best) 70.3 %, regret 2.34 %" in fraud.text
     found = tables(section(tree, "method"))
     software = found["Hardware and software of each target, as it described itself"]
     assert next(row for row in software if row[0] == "Acme CPU, 16 cores")[1] == "Acme A16 (Acme)"
