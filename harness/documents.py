@@ -77,7 +77,8 @@ def validate(source: Source, model: type[D]) -> D:
 
 def did_you_mean(name: str, known: Sequence[str]) -> str | None:
     """Return "did you mean 'x'?" for the closest of `known`, or None if none is close."""
-    close = difflib.get_close_matches(name, known, n=1)
+    same = [each for each in known if each.lower() == name.lower()]
+    close = same or difflib.get_close_matches(name, known, n=1)
     return f"did you mean {shown(close[0])}?" if close else None
 
 
@@ -153,7 +154,10 @@ class _Faults:
             if known:
                 return self._literal(kind, steps, known)
         if kind in ALLOWED:
-            return _Fault(kind, steps, "", _type_hint(kind, value), allowed=ALLOWED[kind])
+            typed = _type_hint(kind, value)
+            if kind in MAPPINGS and isinstance(value, str | int | float):
+                typed = _keys_hint(_node(self.schema, self.source.tree, steps), value)
+            return _Fault(kind, steps, "", typed, allowed=ALLOWED[kind])
         return _Fault(kind, steps, _message(kind, context, value, error["msg"]), None)
 
     def _literal(self, kind: str, steps: Steps, known: Sequence[object]) -> _Fault:
@@ -206,6 +210,8 @@ ALLOWED = {
     "datetime_from_date_parsing": "a time as in 2026-11-30T12:00:00Z",
 }
 
+MAPPINGS = ("model_type", "model_attributes_type")
+
 BOUNDS = {
     "greater_than": ("gt", "above"),
     "greater_than_equal": ("ge", "at least"),
@@ -251,7 +257,8 @@ def _type_hint(kind: str, value: object) -> str | None:
         try:
             float(bare)
         except ValueError:
-            return None
+            digits = any(letter.isdigit() for letter in value)
+            return "write the number alone, in the unit that the key names" if digits else None
         return f"write {bare}, without quotes or separators"
     if kind in ("int_from_float", "int_type") and isinstance(value, float) and value.is_integer():
         return f"write {int(value)}"
@@ -261,6 +268,16 @@ def _type_hint(kind: str, value: object) -> str | None:
         word = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower())
         return f"write {word}" if word else None
     return None
+
+
+def _keys_hint(node: dict[str, Any], value: object) -> str | None:
+    """Return the keys of the mapping that stands where `value` does; of a fact, with `value`."""
+    required = [str(key) for key in node.get("required", [])]
+    if not required:
+        return None
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else "NUMBER"
+    known = {"value": str(number), "source": "URL or page", "date": "2026-11-30"}
+    return f"as in {{{', '.join(f'{key}: {known.get(key, chr(8230))}' for key in required)}}}"
 
 
 def _value(tree: object, steps: Steps) -> object:

@@ -148,7 +148,9 @@ def unsupported(workload: Workload, target: Target, data: Path) -> str | None:
         adapter = plugins.adapter(target.runtime.adapter)
     except HarnessError:
         return None
-    if target.server is not None and (other := unserved(target.server, workload.task)):
+    if target.server is not None and (
+        other := unserved(target.server, workload.task, workload.model.family)
+    ):
         return other
     return refusal(adapter, target.runtime.adapter, workload, data)
 

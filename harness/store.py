@@ -66,7 +66,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the index: what `harness list results` needs, without reading the record."""
+    """A line of the index: what `harness index` shows, without reading the record."""
 
     id: Ulid
     path: str
@@ -194,9 +194,19 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the results folder for one run; StoreError says who holds it already."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("a+", encoding="utf-8") as stream:
+        """Hold the results folder for one run; StoreError says who holds it already.
+
+        Or why it cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            opened = (self.root / ".lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {self.root}: {error.strerror or error}",
+                hint="name another folder with --results",
+            ) from error
+        with opened as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -214,8 +224,9 @@ class Store:
     def rows(self, *, rebuild: bool = False) -> list[Row]:
         """Return the index, oldest first, after adding what is new.
 
-        `rebuild` makes it again from the records; so does an index that is damaged or of another
-        version. Records that have vanished leave the index.
+        `rebuild` makes it again from the records and their samples; so does an index that is
+        damaged or of another version. Records that have vanished leave the index, and one whose
+        `record.json` is no longer what it was is read again, and named if it is damaged.
         """
         path = self.root / "index.sqlite"
         if not self.root.is_dir():
@@ -235,11 +246,12 @@ class Store:
                 index.execute("DROP TABLE IF EXISTS records")
                 index.execute(f"CREATE TABLE records ({COLUMNS}, PRIMARY KEY (id))")
                 index.execute(f"PRAGMA user_version = {INDEX_VERSION}")
-            known = {row[0] for row in index.execute("SELECT id FROM records")}
+            known = dict(index.execute("SELECT id, sha256 FROM records"))
             folders = {folder.name: folder for folder in self.folders()}
-            for gone in known - folders.keys():
+            same = {n for n, f in folders.items() if known.get(n) == _digest(f / "record.json")}
+            for gone in known.keys() - same:
                 index.execute("DELETE FROM records WHERE id = ?", (gone,))
-            for name in sorted(folders.keys() - known):
+            for name in sorted(folders.keys() - same):
                 try:
                     row = self._row(self.read(folders[name]))
                 except StoreError as error:
@@ -273,6 +285,13 @@ def _joined(stored: Stored, imports: list[tuple[PowerImport, str]]) -> Stored:
 
     record, used = joined(stored.record, stored.sha256, imports)
     return replace(stored, record=record, imports=used)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
 
 
 def _remove_index(path: Path) -> None:

@@ -32,6 +32,11 @@ def count(value: float | None, reason: str | None = None) -> str:
     return _missing(value, reason) or f"{_whole(_present(value)):,}"
 
 
+def counted(value: float, thing: str) -> str:
+    """Return a number of things with their name: `1 unit`, `12,345 units`."""
+    return f"{count(value)} {thing}{'' if value == 1 else 's'}"
+
+
 def seconds(value: float | None, reason: str | None = None) -> str:
     """Return a latency in s: `12.3 ms`, `850 µs`, `1.50 s`, `1,234 s`."""
     return _missing(value, reason) or _scaled(_present(value), SECOND_SCALE)

@@ -96,6 +96,30 @@ def test_a_whole_workload():
         ),
         (
             "value: 50",
+            "value: 50W",
+            "t.yaml:9:18: hardware.tdp_w.value: must be a number, is '50W'",
+            "write the number alone, in the unit that the key names",
+        ),
+        (
+            "kind: cpu",
+            "kind: CPU",
+            "t.yaml:8:9: hardware.kind: must be one of cpu, gpu, npu, asic, fpga, is 'CPU'",
+            "did you mean 'cpu'?",
+        ),
+        (
+            "  kind: cpu\n",
+            "  kind: cpu\n  memory_gb: 80\n",
+            "t.yaml:9:14: hardware.memory_gb: must be a mapping of keys and values, is 80",
+            "as in {value: 80, source: URL or page, date: 2026-11-30}",
+        ),
+        (
+            "  kind: cpu\n",
+            "  kind: cpu\n  memory_gb: 80GB\n",
+            "t.yaml:9:14: hardware.memory_gb: must be a mapping of keys and values, is '80GB'",
+            "as in {value: NUMBER, source: URL or page, date: 2026-11-30}",
+        ),
+        (
+            "value: 50",
             "value: -1",
             "t.yaml:9:18: hardware.tdp_w.value: must be at least 0, is -1",
             None,
@@ -151,7 +175,7 @@ def test_a_whole_workload():
             "{tier: cloud, region: here, jurisdiction: eu}",
             "cloud",
             "t.yaml:13:7: site: must be a mapping of keys and values, is 'cloud'",
-            None,
+            "as in {tier: …, region: …, jurisdiction: …}",
         ),
         (
             "site:",

@@ -104,6 +104,19 @@ def test_the_index_is_the_records_and_can_be_thrown_away(tmp_path: Path) -> None
     assert [row.id for row in store.rows()] == [one.record.id]
 
 
+def test_a_record_that_was_damaged_after_it_was_listed_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kept, torn = add(store), add(store)
+    assert len(store.rows()) == 2
+    (torn.folder / "record.json").write_text("{")
+
+    again = Store(tmp_path)
+
+    assert [row.id for row in again.rows()] == [kept.record.id]
+    assert len(again.problems) == 1
+    assert str(torn.folder) in again.problems[0]
+
+
 def test_only_one_run_holds_a_results_folder(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with store.lock():
@@ -119,6 +132,16 @@ def test_only_one_run_holds_a_results_folder(tmp_path: Path) -> None:
         assert f"in use by process {os.getpid()}" in other.stdout
     with Store(tmp_path).lock():
         pass
+
+
+def test_a_results_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(StoreError, match=r"cannot write .*file/results") as caught,
+        Store(tmp_path / "file" / "results").lock(),
+    ):
+        pass
+    assert caught.value.hint == "name another folder with --results"
 
 
 WRITER = textwrap.dedent(

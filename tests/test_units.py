@@ -154,3 +154,10 @@ def test_seconds_can_be_read_back(value):
 def test_bounds_of_small_prices_are_written_like_the_price() -> None:
     shown = units.interval(6.97e-7, 5.86e-7, 7.02e-7, "USD")
     assert shown == "$0.000000697 (0.000000586–0.000000702)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 units"), (1, "1 unit"), (12_345, "12,345 units")]
+)
+def test_a_number_of_things_is_told_with_their_name(value, text):
+    assert units.counted(value, "unit") == text

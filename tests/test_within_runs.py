@@ -7,9 +7,10 @@ from harness import bootstrap
 from harness.bootstrap import ratio_of_runs, resampled_percentile, resampled_rate
 from harness.compare import Side, compare
 from harness.compare.within import Windows, within_runs
+from harness.measure.chains import EXTRA
 from harness.measure.samples import COLUMNS, Samples
 from tests.benchmarks.interval_coverage import autoregressive
-from tests.factories import make_point, make_record, make_target, make_workload
+from tests.factories import make_metric, make_point, make_record, make_target, make_workload
 
 WORKLOAD = make_workload()
 
@@ -61,6 +62,7 @@ def test_without_samples_there_is_no_noise_to_show() -> None:
     old, slow = side("old", latencies(1), 1), side("new", latencies(2), 2)
     answer = compare(Side("old", (old[0],)), Side("new", (slow[0],)), metrics=("latency_s.p50",))
     assert answer.cells[0].metrics[0].within is None
+    assert answer.cells[0].metrics[0].without_within == "a run kept no samples"
 
 
 def test_the_samples_of_a_run_are_read_once_for_all_figures() -> None:
@@ -166,3 +168,98 @@ def test_values_that_are_nearly_all_alike_keep_their_percentile() -> None:
     run = resampled_percentile(values, 50.0, 200, seed=1)
     assert run.value == 1.0
     assert set(run.drawn) == {1.0}
+
+
+# ---- tasks
+
+TASKS = make_workload(
+    scenarios=[{"kind": "single_stream"}],
+    agent={"calls_per_task": 3, "order": "sequential"},
+)
+
+
+def task_side(target: str, values, number: int, factor: float = 1.0):
+    """Return a run of one task of three calls after another, each of a third of `values`."""
+    record = make_record(
+        TASKS,
+        make_target(target),
+        scenario="single_stream",
+        points=(make_point(TASKS, latency_s=0.1),),
+        number=number,
+    )
+    (point,) = record.points
+    figures = {
+        "task_latency_s.p90": (factor, "s"),
+        "task_latency_s.mean": (factor, "s"),
+        "throughput_tasks_per_s": (1 / factor, "tasks/s"),
+        "goodput_tasks_per_s": (1 / factor, "tasks/s"),
+    }
+    metrics = {
+        name: make_metric(value, unit=unit, better="lower" if unit == "s" else "higher")
+        for name, (value, unit) in figures.items()
+    }
+    record = record.model_copy(
+        update={"points": (point.model_copy(update={"metrics": {**point.metrics, **metrics}}),)}
+    )
+    samples, start = Samples(0, 0, extra=EXTRA), 0
+    for task, value_s in enumerate(values):
+        for turn in range(3):
+            end = start + round(value_s / 3 * 1e9)
+            samples.rows.append((0, 0, start, start, -1, end, 0, 0, 1, 0, task, turn))
+            start = end
+    return record, samples.columns()
+
+
+def compared_tasks(first, second, metrics):
+    rows = {record.id: table for record, table in (first, second)}
+    answer = compare(
+        Side("old", (first[0],)),
+        Side("new", (second[0],)),
+        metrics=metrics,
+        samples_of=lambda record: rows[record.id],
+    )
+    return {each.metric: each for each in answer.cells[0].metrics}
+
+
+def test_the_figures_of_tasks_are_resampled_task_by_task() -> None:
+    metrics = ("task_latency_s.p90", "task_latency_s.mean", "throughput_tasks_per_s")
+    values = latencies(1, count=600)
+    found = compared_tasks(
+        task_side("old", values, 1), task_side("new", 1.3 * latencies(2, count=600), 2), metrics
+    )
+
+    for name in metrics:
+        within = found[name].within
+        factor = 1 / 1.3 if name.startswith("throughput") else 1.3
+        assert within.n == 1_200, name
+        assert within.low < factor < within.high
+        assert (within.low - 1) * (within.high - 1) > 0
+    # The mean of a resample of tasks varies as that of its tasks does: cv / sqrt(tasks) a side.
+    mean = found["task_latency_s.mean"].within
+    width = math.log(mean.high / mean.low) / 2
+    cv = values.std() / values.mean()
+    assert width == pytest.approx(1.96 * cv * math.sqrt(2 / 600), rel=0.25)
+    assert found["task_latency_s.p90"].better == "lower"
+    assert found["throughput_tasks_per_s"].better == "higher"
+
+
+def test_a_figure_without_an_interval_says_why() -> None:
+    few = compared_tasks(
+        task_side("old", latencies(1, count=9), 1),
+        task_side("new", latencies(2, count=9), 2),
+        ("task_latency_s.p90", "goodput_tasks_per_s"),
+    )
+
+    assert few["task_latency_s.p90"].within.reason == "not supported by n: 9 tasks, 16 needed"
+    assert few["goodput_tasks_per_s"].within is None
+    assert few["goodput_tasks_per_s"].without_within == "no figure of single requests or tasks"
+
+
+def test_samples_that_do_not_know_their_tasks_have_no_interval_of_tasks() -> None:
+    first, second = task_side("old", latencies(1), 1), task_side("new", latencies(2), 2)
+    plain = [(r, {name: rows[name] for name in COLUMNS}) for r, rows in (first, second)]
+    found = compared_tasks(*plain, ("task_latency_s.p90", "throughput_requests_per_s"))
+
+    assert found["task_latency_s.p90"].without_within == (
+        "the samples of a run do not say which calls are of one task"
+    )

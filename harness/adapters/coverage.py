@@ -16,6 +16,9 @@ from harness.models.onnx_file import operators_of
 from harness.models.own_folder import known
 from harness.schema.workload import HuggingFaceModel, OnnxFileModel, Workload
 
+BUILT_FAMILIES = ("llama", "whisper", "trees_mlp", "lightgbm", "xgboost", "onnx")
+"""The families of which there are ONNX files."""
+
 Assigned = dict[str, dict[str, int]]
 """By operator, with its domain: how many of its nodes run where."""
 
@@ -32,7 +35,7 @@ def refusal(adapter: object, name: str, workload: Workload, data: Path) -> str |
             family = known(workload.model, workload.task, data).family
         except SpecError:
             return None
-    if family == "served" and families is None and name != "http":
+    if family == "served" and name != "http" and family not in (families or ()):
         return f"a served model is asked of its server; the {name} adapter runs models itself"
     if families is not None and family not in families:
         return f"the {name} adapter runs models of family {', '.join(families)}, not '{family}'"

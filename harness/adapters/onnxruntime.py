@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.adapters import onnxruntime_providers
 from harness.adapters.base import API_VERSION, Model, Session, Target
-from harness.adapters.coverage import assigned, fallbacks
+from harness.adapters.coverage import BUILT_FAMILIES, assigned, fallbacks
 from harness.adapters.onnxruntime_providers import CPU, Provider
 from harness.adapters.session import Options, RowSession, SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
@@ -39,6 +39,7 @@ class OnnxRuntimeAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    families: ClassVar[tuple[str, ...]] = BUILT_FAMILIES
 
     def open(self, target: Target, model: Model) -> Session:
         """Load the model's ONNX files with the device's execution provider.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
-from harness.adapters.coverage import lacking
+from harness.adapters.coverage import BUILT_FAMILIES, lacking
 from harness.adapters.session import Options, RowSession, SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models import openvino_weights
@@ -41,6 +41,7 @@ class OpenVinoAdapter:
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    families: ClassVar[tuple[str, ...]] = BUILT_FAMILIES
     install: ClassVar[str] = "pip install 'accelerator-harness[openvino]'"
     lacks: ClassVar[tuple[str, ...]] = ("ai.onnx.ml",)
 

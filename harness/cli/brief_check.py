@@ -57,9 +57,9 @@ def _workloads(brief: Brief, catalog: Catalog) -> dict[str, Workload]:
 
 
 def _targets(brief: Brief, catalog: Catalog) -> list[Target]:
-    """Return the targets that the brief names, as they are offered to it."""
+    """Return the targets that the brief names or has offers of, as they are offered to it."""
     found = []
-    for name in brief.targets:
+    for name in dict.fromkeys((*brief.targets, *(offer.target for offer in brief.offers))):
         try:
             found.append(brief.offered(catalog.target(name)))
         except SpecError:

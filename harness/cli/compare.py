@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 WITHIN_WARNING = (
-    "within-run noise: 95 % interval of the change from the requests of these runs alone; "
+    "within-run noise: 95 % interval of the change from the requests (of a task's figures: the "
+    "tasks) of these runs alone; "
     "other runs may differ by more"
 )
 MOST_PERCENT = 10.0
@@ -228,7 +229,7 @@ def _within(each: Compared) -> str:
     """Return the change's interval within the runs, or why there is none."""
     within = each.within
     if within is None:
-        return ""
+        return f"none: {each.without_within}" if each.without_within else ""
     if within.low is None or within.high is None:
         return within.reason or ""
     as_factor = max(within.value, within.high) >= MOST_PERCENT

@@ -8,6 +8,7 @@ interrupted, 141 the reader of the output went away.
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -21,7 +22,7 @@ from harness.errors import HarnessError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("harness.cli.list:command", "List workloads, targets, briefs, adapters and meters."),
-    "show": ("harness.cli.show:command", "Show one workload, target or brief."),
+    "show": ("harness.cli.show:command", "Show one workload, target, brief or record."),
     "validate": ("harness.cli.validate:command", "Check YAML files; every problem with its line."),
     "new": ("harness.cli.new:command", "Write a served target's file from the template."),
     "schema": ("harness.cli.schema:command", "Print a document's JSON Schema."),
@@ -42,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 READER_GONE = 141
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Errors that are a disk's even where no file is named."""
 
 
 class LazyGroup(click.Group):
@@ -128,6 +131,15 @@ class LazyGroup(click.Group):
         except (click.Abort, EOFError, KeyboardInterrupt):
             _complain("interrupted", None)
             return INTERRUPTED
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # A full or vanished disk: no fault of the program, so no traceback.
+            if error.filename is None and error.errno not in DISK:
+                raise
+            where = "the disk" if error.filename is None else error.filename
+            _complain(f"{where}: {error.strerror or error}", None)
+            return HarnessError.exit_code
         return 0
 
 

@@ -48,13 +48,20 @@ def command(
 ) -> None:
     """Answer BRIEF (a name or a YAML file) from the records.
 
-    For each workload: the target to take, the runner-up, the cost, and for every other target the
-    rule that speaks against it. Exit status 1 if a workload has no target that can serve it.
+    First the answer in short, two lines for each workload. Then for each in full: the target to
+    take, the runner-up, the cost, and for every other target the rule that speaks against it. Exit
+    status 1 if a workload has no target that can serve it.
     """
     decision = answer(brief, results, catalog)
+    text = not as_json and str(output) != "-"
+    if text:
+        from harness.cli.verdict_text import verdict_lines
+
+        echo("\n".join(verdict_lines(decision)))
+        echo()
     for problem in decision.warnings:
         echo(f"warning: {problem}", err=True)
-    if as_json or str(output) == "-":
+    if not text:
         echo_json(decision.model_dump(mode="json"))
     else:
         for each in decision.workloads:
@@ -67,7 +74,7 @@ def command(
             echo()
     if output is not None and str(output) != "-":
         _write(decision, output)
-    if not as_json and str(output) != "-":
+    if text:
         if output is not None:
             echo(f"decision in {output}")
         echo(f"next: harness report {brief}")
@@ -289,8 +296,10 @@ def _swings(answer: WorkloadDecision, most: int = 5) -> str:
     rows = [
         [
             swing.input,
-            units.percent(swing.low) if swing.unit == "share" else units.number(swing.low),
-            units.percent(swing.high) if swing.unit == "share" else units.number(swing.high),
+            *(
+                units.percent(end) if swing.unit == "share" else units.quantity(end, swing.unit)
+                for end in (swing.low, swing.high)
+            ),
             f"{units.usd(swing.usd_per_year_at_low)} a year",
             f"{units.usd(swing.usd_per_year_at_high)} a year",
             "turns the order" if swing.turns else "",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def portfolio_text(plan: PortfolioPlan) -> list[str]:
     """Return the lines of `plan`: the verdict, the units, the shares, the limits, the bound."""
+    from harness.report.fleet import LEAST_USD
+
     lines = ["one fleet for all workloads", f"  {plan.reason}"]
     if plan.left_out:
         lines.append(f"  not in it, for want of a target: {', '.join(plan.left_out)}")
@@ -45,12 +47,11 @@ def portfolio_text(plan: PortfolioPlan) -> list[str]:
     lines += ["", f"  cost: {_cost(plan)}"]
     if plan.saving_usd_per_year is not None and plan.own_fleets_usd_per_year is not None:
         saved = plan.saving_usd_per_year
-        turn = "less" if saved >= 0 else "more"
         own = units.usd(plan.own_fleets_usd_per_year)
-        lines.append(
-            f"  {units.usd(abs(saved))} a year {turn} than {own} for each workload on a fleet of "
-            "its own"
-        )
+        turn = f"{units.usd(abs(saved))} a year {'less' if saved > 0 else 'more'} than {own}"
+        if abs(saved) < LEAST_USD:
+            turn = f"the same as {own} a year"
+        lines.append(f"  {turn} for each workload on a fleet of its own")
     lines += [f"  {_limit(limit)}" for limit in plan.limits]
     lines.append(f"  how good: {_gap(plan)}")
     return [*lines, *_warnings(plan)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -92,6 +95,19 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "accelerator-harness"
 
 
+def writable_cache() -> Path:
+    """Return the cache folder, made if need be; PrerequisiteError if it cannot be."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PrerequisiteError(
+            f"cannot write the cache {folder}: {error.strerror or error}",
+            hint="name another folder with HARNESS_CACHE",
+        ) from error
+    return folder
+
+
 class Lines:
     """Shows a run on stderr, one line per cell; on a terminal the running cell's phase as well."""
 
@@ -126,9 +142,15 @@ class Lines:
             kind = record.failure.kind
             word = kind if record.status == kind else f"FAILED: {kind}"
             text = f"{word}: {record.failure.message.splitlines()[0]}"
+            if record.failure.hint:
+                text += f" -> {record.failure.hint.splitlines()[0]}"
         else:
+            from harness.measure.headline import cell_in_words
+
             gate = "" if record.quality_passed else ", quality gate missed"
-            text = f"{record.verdict.state}{gate}: {self._note}"
+            # Not the cell's last note: a disturbance found afterwards widens what it said.
+            found = cell_in_words(record.points, record.headline) if record.points else self._note
+            text = f"{record.verdict.state}{gate}: {found}"
         if self._terminal:
             click.echo("\r\x1b[2K", err=True, nl=False)
             echo(f"{self._head}  {text}  ({units.duration(spent_s)})", err=True)
@@ -170,6 +192,7 @@ def command(
     """
     store = Store(results)
     found = Catalog.find(catalog)
+    cache = writable_cache()
     with store.lock():
         if left := store.sweep():
             echo(f"removed {len(left)} unfinished record(s) of a run that was killed", err=True)
@@ -211,7 +234,7 @@ def command(
                 hint="`harness doctor` says what works here",
             )
         try:
-            finished = run_plan(plan, store, ledger, cache_folder(), Lines(plan), limit_s)
+            finished = run_plan(plan, store, ledger, cache, Lines(plan), limit_s)
         except KeyboardInterrupt:
             echo("", err=True)
             echo(f"interrupted; what is measured is in {results}", err=True)
@@ -221,12 +244,28 @@ def command(
         echo(f"warning: {problem}", err=True)
     records = [stored.record for stored in finished.stored]
     failed = [r for r in records if r.status == "failed"]
-    words = [f"{len(records)} cells measured" if records else "no cell left to measure"]
+    words = [
+        f"{units.counted(len(records), 'cell')} measured" if records else "no cell left to measure"
+    ]
     if finished.already:
-        words.append(f"{finished.already} were there already")
+        were = "was" if finished.already == 1 else "were"
+        words.append(f"{finished.already} {were} there already")
     if failed:
         words.append(f"{len(failed)} failed")
     echo(f"{', '.join(words)}; records in {results}")
-    echo("next: harness map demo; harness report demo")
+    if failed:
+        last = next(s for s in reversed(finished.stored) if s.record.status == "failed")
+        echo(f"what failed last: harness show {shlex.quote(str(last.folder))}")
+    echo(f"next: {_next(found, {planned.cell.workload for planned in plan})}")
     if failed:
         sys.exit(1)
+
+
+def _next(catalog: Catalog, workloads: Collection[str]) -> str:
+    """Return the commands that answer a brief about `workloads`; the shipped one before others."""
+    briefs = sorted((entry.name for entry in catalog.entries("brief")), key=lambda n: n != "demo")
+    for name in briefs:
+        with contextlib.suppress(SpecError):  # a broken one is not to be recommended
+            if {row.workload for row in catalog.brief(name).workloads} & set(workloads):
+                return f"harness map {name}; harness report {name}"
+    return f"harness map FILE, a brief that names {' or '.join(sorted(workloads))}"

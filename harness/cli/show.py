@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
 from harness.catalog import DOCUMENT_OF, Catalog, Entry, Kind
-from harness.cli.options import catalog_option, json_option
+from harness.cli.options import catalog_option, json_option, results_option
 from harness.cli.output import echo, echo_json
 from harness.documents import did_you_mean, load
 from harness.errors import SpecError
 from harness.yaml_reader import display_name, shown
 
 KINDS: tuple[Kind, ...] = ("workload", "target", "brief")
+RECORD = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+"""What a record is called: its ULID, which no name of a document can be."""
 
 
 @click.command()
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), help="What NAME is, where several share it.")
 @catalog_option
+@results_option
 @json_option
-def command(name: str, kind: Kind | None, catalog: Path | None, as_json: bool) -> None:
+def command(
+    name: str, kind: Kind | None, catalog: Path | None, results: Path, as_json: bool
+) -> None:
     """Show the workload, target or brief called NAME, with its defaults filled in.
 
-    NAME may also be the folder of a record: its verdict and figures, with what they can support.
-    --json has all of it but the histograms.
+    NAME may also be the id of a record, or its folder: its verdict and figures, with what they can
+    support. --json has all of it but the histograms.
     """
-    if (Path(name) / "record.json").is_file():
-        _show_record(Path(name), as_json)
+    folder = _record_of(name, results)
+    if folder is not None:
+        _show_record(folder, as_json)
         return
     entry = _find(Catalog.find(catalog), name, kind)
     document = load(entry.path, DOCUMENT_OF[entry.kind]).document
@@ -39,6 +46,24 @@ def command(name: str, kind: Kind | None, catalog: Path | None, as_json: bool) -
     echo(f"{entry.kind} {entry.name} ({entry.origin}: {display_name(entry.path)})")
     echo()
     echo("\n".join(_lines(tree)))
+
+
+def _record_of(name: str, results: Path) -> Path | None:
+    """Return the folder of the record called `name`; None if it is not a record's name.
+
+    SpecError if it is, and there is none; or if `name` is a folder that holds none.
+    """
+    if (Path(name) / "record.json").is_file():
+        return Path(name)
+    hint = "'harness index' lists the records"
+    if RECORD.fullmatch(name):
+        found = sorted(results.glob(f"runs/*/*/*/{name}/record.json"))
+        if found:
+            return found[0].parent
+        raise SpecError(f"no record {name} in {results}", hint=f"{hint}; say where: --results DIR")
+    if "/" in name and Path(name).is_dir():
+        raise SpecError(f"{name}: a folder without record.json", hint=hint)
+    return None
 
 
 def _show_record(folder: Path, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from harness.compare.comparison import Compared, ComparedCell, Missing
 from harness.compare.sides import CellKey, unusable
-from harness.compare.within import SamplesOf, Windows, within_runs
+from harness.compare.within import SamplesOf, Windows, why_none, within_runs
 from harness.difference import paired, unpaired
 from harness.schema.record import Metric, Point, Record
 from harness.schema.workload import Server
@@ -263,6 +263,7 @@ def _compare_metric(
             )
         resolution = max(step, _step_above(upper) or 0.0)
     difference = paired(first, second) if is_paired else unpaired(first, second)
+    within = within_runs(name, taken[0], taken[1], windows)
     return Compared(
         metric=name,
         unit=unit,
@@ -277,7 +278,8 @@ def _compare_metric(
         p_adjusted=None,
         outcome="indicative",
         lacks=None,
-        within=within_runs(name, taken[0], taken[1], windows),
+        within=within,
+        without_within=None if within is not None else why_none(name, base, new, windows),
     )
 
 

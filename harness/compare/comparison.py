@@ -23,7 +23,8 @@ class Compared:
     for the resolution and for all comparisons made together. `lacks` says what a firmer answer
     needs. `within` is the ratio of new to base from the samples, with the 95 % interval of the
     noise within these runs: no evidence of a difference, as other runs may differ by more. None
-    where there are no samples, or where the figure is not one of single requests.
+    where there are no samples, or where the figure is not one of single requests or tasks:
+    `without_within` says why.
     """
 
     metric: str
@@ -40,6 +41,7 @@ class Compared:
     outcome: Outcome
     lacks: str | None
     within: Interval | None = None
+    without_within: str | None = None
 
     def is_regression(self, threshold: float) -> bool:
         """Whether the new side is worse, and by more than `threshold`."""

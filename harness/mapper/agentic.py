@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness import units
+from harness.mapper.feasibility import promise
 from harness.mapper.operating import Operating
+from harness.mapper.relax import margin_below, relaxation
 from harness.mapper.task_measured import measured_tasks
 from harness.schema.decision import Option, Rejection, TaskFigures, TaskQuantile
-from harness.schema.demand import Agent, Demand
+from harness.schema.demand import Agent, Demand, TaskSlo
 from harness.schema.record import Point
 from harness.statistics import Z975, interval_positions, minimum_samples
 
@@ -255,6 +257,10 @@ def with_tasks(
     if found is None:
         late = Rejection(rule="slo", text="the record has no latencies to make tasks of")
         return option, () if agent.slo is None else (late,)
+    worst_s = None
+    if agent.slo is not None and found.state == "missed":
+        several = measured is None and len(operating.points) > 1
+        worst_s = _worst_s(operating.points, agent) if several else _of_promise(found).value_s
     meeting = measured is None and 0 < option.replicas < agent.calls_per_task
     if agent.order == "parallel" and meeting:
         found = _meeting(found, option.replicas)
@@ -263,17 +269,42 @@ def with_tasks(
         told = told.model_copy(update={"slo_state": "unproven"})
     if agent.slo is None or found.state != "missed":
         return told, ()
-    limit, figure = agent.slo.limit_s, _of_promise(found)
-    return told, (
-        Rejection(
-            rule="slo",
-            text=promise_text(found),
-            number=figure.value_s,
-            limit=limit,
-            margin=None if figure.value_s is None else (limit - figure.value_s) / limit,
-            unit="s",
+    return told, (_missed(option.target, found, worst_s, agent.slo),)
+
+
+def _missed(target: str, found: TaskFigures, worst_s: float | None, slo: TaskSlo) -> Rejection:
+    """Return the promise on tasks as a rule against `target`, with the least that is kept.
+
+    `worst_s` is the promised percentile of the worst repeat: a promise must hold in each.
+    """
+    text = promise_text(found)
+    median_s = _of_promise(found).value_s
+    if worst_s is not None and median_s is not None and worst_s > median_s:
+        text += f"; that of the worst repeat is {units.seconds(worst_s)}"
+    return Rejection(
+        rule="slo",
+        text=text,
+        number=worst_s,
+        limit=slo.limit_s,
+        margin=None if worst_s is None else margin_below(worst_s, slo.limit_s),
+        unit="s",
+        relaxation=None
+        if worst_s is None or worst_s <= slo.limit_s
+        else relaxation(
+            "slo",
+            target,
+            [("demand.agent.slo.limit_s", slo.limit_s, worst_s)],
+            promise(worst_s, f"p{slo.percentile:g} of tasks"),
         ),
     )
+
+
+def _worst_s(points: Sequence[Point], agent: Agent) -> float | None:
+    """Return the highest value of the promised percentile at `points`; None if one has none."""
+    each = [_figures(calls, agent) for point in points if (calls := calls_of(point)) is not None]
+    values = [_of_promise(figures).value_s for figures in each]
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
 
 
 def _meeting(found: TaskFigures, fleet: int) -> TaskFigures:

@@ -11,6 +11,7 @@ from harness.mapper.break_even import break_even, break_evens
 from harness.mapper.burst import burst_of
 from harness.mapper.candidate import Candidate
 from harness.mapper.choice import ranked, reason, separated
+from harness.mapper.dependence import taken_as_independent
 from harness.mapper.draws import Future
 from harness.mapper.flip import flips
 from harness.mapper.lever_bench import Served
@@ -20,6 +21,7 @@ from harness.mapper.relax import relaxations
 from harness.mapper.tornado import swings
 from harness.mapper.uncertainty import Contest, confidence, regrets
 from harness.mapper.utilisation import realised_utilisation
+from harness.mapper.volume import volume_costs
 from harness.mapper.warnings import option_warnings
 from harness.mapper.worth import worth_knowing
 from harness.schema.decision import Odds, Option, Rejection, TargetOutcome, WorkloadDecision
@@ -93,8 +95,18 @@ def answer(asked: Question, targets: Sequence[Target], found: Sequence[Appraisal
     )
     if choice is not None:
         decision = _weighed(decision, choice, contest, odds[choice.slo_state])
+        compared = [o.target for o in (choice, runner_up) if o is not None]
+        costs = volume_costs(contest, compared, decision.break_evens)
+        decision = decision.model_copy(update={"volume_costs": costs})
         if demand.burst is not None:
-            burst = burst_of(demand.burst, choice, asked.load, asked.work, workload.deadline_s)
+            burst = burst_of(
+                demand.burst,
+                choice,
+                asked.load,
+                asked.work,
+                workload.deadline_s,
+                taken_as_independent(workload, demand),
+            )
             decision = decision.model_copy(update={"burst": burst})
             if burst is None:
                 warnings.append(f"{workload.name}: no burst is told of {choice.target}, an API")

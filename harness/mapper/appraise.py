@@ -10,6 +10,7 @@ from harness.mapper.bill import Outlook, outlook
 from harness.mapper.candidate import Candidate, candidate_of
 from harness.mapper.capacity import Load, Work, load_of, replicas_for, work_of
 from harness.mapper.declared import undeclared
+from harness.mapper.dependence import not_one_queue
 from harness.mapper.feasibility import DECLARED, rejections
 from harness.mapper.fleet_rules import fleet_rules
 from harness.mapper.operating import Operating, operating_point
@@ -90,7 +91,7 @@ def appraise(asked: Question, target: Target, known: Standing, skipped: str | No
         *rejections(brief, asked.workload, asked.demand, target, known, work, skipped),
         *price_rules(target, asked.usage, asked.load),
     )
-    unknown = undeclared(brief, target, known.records)
+    unknown = undeclared(brief, asked.workload, target, known.records)
     option, fleet = None, None
     if target.price is not None and DECLARED.issuperset(each.rule for each in against):
         operating = operating_point(known.records, work.metric)
@@ -187,5 +188,6 @@ def _sizing(
         option.throughput.value / work.per_request,
         asked.workload.slo,
         streams,
+        not_one_queue(asked.workload, asked.demand),
     )
     return in_lots(at_sites(sizing, terms.sites), needed, option.replicas, asked.spare, price)

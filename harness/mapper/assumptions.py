@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from harness import units
 from harness.economics import api_rates
+from harness.mapper.dependence import taken_as_independent
 from harness.mapper.draws import CLASS_SPREAD
-from harness.mapper.limits import limit_texts
+from harness.mapper.limits import limit_texts, portfolio_texts
 from harness.schema.brief import Brief, BriefWorkload, CarbonIntensity, Economics
 from harness.schema.decision import Assumption, WorkloadDecision
 from harness.schema.target import Target
@@ -99,6 +100,11 @@ def _of_brief(brief: Brief, demands: Sequence[Demand]) -> list[Assumption]:
     rows += [(name, value, source) for name, value in _of_payment(money)]
     rows += _of_uncertainty(brief, demands)
     rows += [(name, value, source) for name, value in limit_texts(limits)]
+    if brief.portfolio is not None:
+        rows += [
+            (f"shared fleet: {name}", value, source)
+            for name, value in portfolio_texts(brief.portfolio, limits.spare_units)
+        ]
     rows += [
         (
             f"{offer.target}: offered",
@@ -205,7 +211,7 @@ def _of_demand(
         "peak_factor": f"busiest hour {units.number(demand.peak_factor)} x the mean",
         "residency": f"data in {', '.join(demand.residency) or 'any jurisdiction'}",
         "tiers": f"tiers {', '.join(demand.tiers)}",
-        **_demand_texts(demand),
+        **_demand_texts(demand, workload),
     }
     # What follows from another statement has the source of that one.
     stated_as = {
@@ -224,7 +230,7 @@ def _of_demand(
     ]
 
 
-def _demand_texts(demand: Demand) -> dict[str, str]:
+def _demand_texts(demand: Demand, workload: Workload) -> dict[str, str]:
     """Return the parts of the demand that may be left out, each by its field."""
     profile, agent, burst = demand.hourly_profile, demand.agent, demand.burst
     texts = {
@@ -242,15 +248,22 @@ def _demand_texts(demand: Demand) -> dict[str, str]:
         texts["tasks_per_month"] = f"{units.count(demand.tasks_per_month)} tasks a month"
     if agent is not None:
         order = "one after another" if agent.order == "sequential" else "at once"
+        latencies = (
+            "whose latencies are independent of each other"
+            if workload.agent is None
+            else "whose latencies are those of the tasks that were measured, and where a record "
+            "cannot tell them, of calls that are independent of each other"
+        )
         texts["agent"] = (
-            f"tasks of {units.count(agent.calls_per_task)} calls {order}, whose latencies are "
-            "independent of each other; calls that a cache answers count as the others"
+            f"tasks of {units.count(agent.calls_per_task)} calls {order}, {latencies}; calls that "
+            "a cache answers count as the others"
         )
     if burst is not None:
         texts["burst"] = (
             f"a burst of {units.number(burst.factor)} times the busiest hour's rate for "
             f"{units.seconds(burst.duration_s)}, as a fluid queue before all units, the spare ones "
             "too, at their throughput at the SLO"
+            + (f"; {dependent}" if (dependent := taken_as_independent(workload, demand)) else "")
         )
     return texts
 

@@ -9,7 +9,12 @@ from harness.schema.demand import StatedBurst
 
 
 def burst_of(
-    stated: StatedBurst, option: Option, load: Load, work: Work, deadline_s: float | None = None
+    stated: StatedBurst,
+    option: Option,
+    load: Load,
+    work: Work,
+    deadline_s: float | None = None,
+    dependent: str | None = None,
 ) -> BurstOutcome | None:
     """Return what the fleet of `option` does in the burst; None for one that has no units.
 
@@ -22,7 +27,8 @@ def burst_of(
         drained after     queue / (n mu - lambda)
 
     A fluid queue before all units, each of which serves at the rate of its SLO. All n units serve,
-    the spare ones too; no headroom is kept.
+    the spare ones too; no headroom is kept. `dependent` is said beside: that the calls of a task
+    are taken as independent.
     """
     if not option.replicas:
         return None
@@ -52,7 +58,8 @@ def burst_of(
         drained_s=drained,
         text="to be said",
     )
-    return found.model_copy(update={"text": _text(found)})
+    text = _text(found) if dependent is None else f"{_text(found)}; {dependent}"
+    return found.model_copy(update={"text": text})
 
 
 def _text(found: BurstOutcome) -> str:

@@ -82,7 +82,9 @@ def reason(workload: Workload, options: Sequence[Option], outcomes: Sequence[Tar
     if choice.evidence != "measured":
         text += f"; its figures are {choice.evidence}, not measured by this harness"
     if choice.verdict == "noisy":
-        text += f"; its measurement is noisy ({'; '.join(choice.verdict_reasons)})"
+        first, *others = choice.verdict_reasons or ("no reason given",)
+        more = f", and {units.counted(len(others), 'more reason')}" if others else ""
+        text += f"; its measurement is noisy ({first}{more})"
     return _sentence(text)
 
 
@@ -231,11 +233,13 @@ def _nearest_miss(workload: Workload, outcomes: Sequence[TargetOutcome]) -> str:
             f"Measure them with `harness run -w {workload.name}`."
         )
     single = [change.of for change in relaxations(outcomes)]
-    nearest = min(outcomes, key=lambda o: (o.target not in single[:1], *_distance(o)))
+    measured = [o for o in outcomes if o not in unmeasured]
+    nearest = min(measured, key=lambda o: (o.target not in single[:1], *_distance(o)))
     against = "; ".join(f"{r.rule}: {r.text}" for r in nearest.rejections)
     return _sentence(
         f"None of {len(outcomes)} targets can serve this workload. Nearest is {nearest.target}, "
         f"against which speaks {against}"
+        f"{f' ({units.count(len(unmeasured))} not measured)' if unmeasured else ''}"
     )
 
 

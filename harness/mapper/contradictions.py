@@ -30,11 +30,11 @@ class Contradiction:
 def contradictions(
     brief: Brief, workloads: Mapping[str, Workload], targets: Sequence[Target]
 ) -> list[Contradiction]:
-    """Return what contradicts itself in `brief`; `targets` are those that it names, if any.
+    """Return what contradicts itself in `brief`; `targets` are those that it names or offers.
 
-    Workloads that are not among `workloads` are passed over.
+    Workloads that are not among `workloads`, and offers of other targets, are passed over.
     """
-    found = [*_dates(brief), *_vendors(brief)]
+    found = [*_dates(brief), *_vendors(brief), *_offers(brief, targets)]
     for row in brief.workloads:
         workload = workloads.get(row.workload)
         if workload is None:
@@ -78,6 +78,21 @@ def _vendors(brief: Brief) -> list[Contradiction]:
             f"every allowed vendor is excluded too: {', '.join(allowed)}",
             f"take {allowed[0]} out of vendors_excluded",
         )
+    ]
+
+
+def _offers(brief: Brief, targets: Sequence[Target]) -> list[Contradiction]:
+    """Return the offers that price by use what is not asked over a network."""
+    devices = {target.name: target.runtime.device for target in targets}
+    return [
+        Contradiction(
+            ("offers", number, "price", "kind"),
+            f"an api price goes with a target that is asked as a server ('device: remote' in its "
+            f"'runtime'), but {offer.target} has 'device: {device}'",
+            "offer it at a rent or purchase price, or make the offer of a target of the API itself",
+        )
+        for number, offer in enumerate(brief.offers)
+        if offer.price.kind == "api" and (device := devices.get(offer.target, "remote")) != "remote"
     ]
 
 

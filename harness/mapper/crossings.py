@@ -21,6 +21,9 @@ GRID = 1000
 MOST_STEPS = 2000
 """Steps of a fleet that are looked at one by one; larger fleets grow almost smoothly."""
 
+BEFORE, AFTER = 1 - 1e-7, 1 + 1e-7
+"""Factors on a volume to just before a step there, and to just after it."""
+
 BISECTIONS = 40
 DRAWN = 200
 """Draws in which the crossings are looked for again."""
@@ -95,15 +98,21 @@ def _lead(pair: Contest, factors: FloatArray) -> FloatArray:
 def _factors(pair: Contest) -> FloatArray:
     """Return the factors on the volume to look at: a grid, and just before and after each step."""
     found = [np.geomspace(1 / WIDEST, WIDEST, GRID)]
-    cases = planned(pair.candidates, pair.future.demand, np.array([1.0]))
-    for row, candidate in enumerate(pair.candidates):
-        if candidate.metered:
-            continue
-        carried = cases.throughput[row, 0] * pair.utilisation_max * candidate.sites
-        steps = np.arange(1, MOST_STEPS + 1) * carried / (cases.peak[0] * candidate.per_request)
-        inside = steps[(steps > 1 / WIDEST) & (steps < WIDEST)]
-        found += [inside * (1 - 1e-7), inside * (1 + 1e-7)]
+    for inside in steps(pair):
+        found += [inside * BEFORE, inside * AFTER]
     return np.unique(np.concatenate(found))
+
+
+def steps(contest: Contest) -> list[FloatArray]:
+    """Return, by candidate, the volume factors at which its planned fleet may need another unit."""
+    found = []
+    cases = planned(contest.candidates, contest.future.demand, np.array([1.0]))
+    for row, candidate in enumerate(contest.candidates):
+        carried = cases.throughput[row, 0] * contest.utilisation_max * candidate.sites
+        count = 0 if candidate.metered else MOST_STEPS
+        every = np.arange(1, count + 1) * carried / (cases.peak[0] * candidate.per_request)
+        found.append(every[(every > 1 / WIDEST) & (every < WIDEST)])
+    return found
 
 
 def _crossings(pair: Contest, factors: FloatArray) -> list[float]:

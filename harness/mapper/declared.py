@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from harness import units
-from harness.mapper.memory import memory_need
+from harness.mapper.memory import memory_need, unknown_size
 from harness.mapper.relax import Changed, margin_below, rejection
 from harness.schema.brief import Brief
 from harness.schema.decision import Rejection
@@ -36,9 +36,13 @@ def declared(
     return [each for each in found if each is not None]
 
 
-def undeclared(brief: Brief, target: Target, records: Sequence[Record]) -> list[str]:
-    """Return what `target` does not declare although the brief limits it: no pass, and no miss."""
+def undeclared(
+    brief: Brief, workload: Workload, target: Target, records: Sequence[Record]
+) -> list[str]:
+    """Return what is not known of `target` although the brief limits it: no pass, and no miss."""
     found = []
+    if open_size := unknown_size(workload, target, records):
+        found.append(open_size)
     if brief.constraints.vendors_excluded and _maker(target, records) is None:
         found.append(
             "who makes its chip is not known, so whether the brief excludes it is not either; name "

@@ -18,7 +18,7 @@ from harness.mapper.operating import (
     tightest,
     worst_evidence,
 )
-from harness.mapper.relax import cut, margin_above, margin_below, relaxation
+from harness.mapper.relax import MEASURE, cut, margin_above, margin_below, relaxation, rounded
 from harness.mapper.standing import SIZING_SCENARIO, Standing
 from harness.schema.brief import Brief
 from harness.schema.decision import Rejection
@@ -229,7 +229,8 @@ def _quality_rejection(target: Target, check: QualityCheck) -> Rejection:
             "quality",
             target.name,
             [(f"workload.quality.{check.gate}.{check.metric}", check.limit, check.value)],
-            f"accept a {check.metric} of {figure}",
+            f"accept a {check.metric} of "
+            f"{units.number(rounded(check.value, up=check.better == 'lower'))}",
         ),
     )
 
@@ -278,6 +279,14 @@ def p_meets(check: SloCheck) -> float | None:
     return NormalDist().cdf(room / sigma)
 
 
+def promise(value_s: float, name: str) -> str:
+    """Return the least promise that is kept, in words: `promise 1.24 s for p99 latency`.
+
+    The figure has the digits that are shown, rounded up: never below the value.
+    """
+    return f"promise {units.seconds(rounded(value_s, up=True))} for {name}"
+
+
 def _missed_check(target: Target, point: Point, check: SloCheck) -> Rejection:
     limit = check.limit
     where = "" if point.load is None else f" at {units.percent(point.load)} load, the best tested"
@@ -294,6 +303,8 @@ def _missed_check(target: Target, point: Point, check: SloCheck) -> Rejection:
         shown = units.percent(chance) if chance >= LEAST_SHOWN else "below 0.1 %"
         bound += f", P(meets) {shown}"
     name = f"p{limit.percentile:g} {limit.metric}"
+    # A percentile below the limit is missed by values that it does not hold: no limit says them.
+    above = check.value_s is not None and check.value_s > limit.limit_s
     return Rejection(
         rule="slo",
         text=f"{name} {figure}{where}; at most {units.seconds(limit.limit_s)}; {bound}",
@@ -303,11 +314,11 @@ def _missed_check(target: Target, point: Point, check: SloCheck) -> Rejection:
         unit="s",
         p_meets=chance,
         relaxation=None
-        if check.value_s is None or check.state != "missed"
+        if check.value_s is None or check.state != "missed" or not above
         else relaxation(
             "slo",
             target.name,
             [(f"workload.slo.{name}.limit_s", limit.limit_s, check.value_s)],
-            f"promise {units.seconds(check.value_s)}, and measure against that",
+            f"{promise(check.value_s, name)}{MEASURE}",
         ),
     )

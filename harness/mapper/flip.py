@@ -95,8 +95,13 @@ def _price_flip(contest: Contest, row: int, factor: float, winner: str, side: st
         change=factor - 1,
         winner=winner,
         text=f"price of {candidate.target} {side} {units.usd(value)}{each} "
-        f"({_change(factor)} from {units.usd(present)}): {winner}",
+        f"({_from(factor, units.usd(present))}): {winner}",
     )
+
+
+def _from(factor: float, present: str) -> str:
+    """Return how far a flip is from what it is now; at the present value it is a tie."""
+    return "a tie now" if math.isclose(factor, 1.0) else f"{_change(factor)} from {present}"
 
 
 def _volumes(contest: Contest, choice: str) -> list[Flip]:

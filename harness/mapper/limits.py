@@ -1,9 +1,12 @@
-"""What a brief limits, and what it leaves free, in words: the assumptions on its constraints."""
+"""What a brief limits, and what it leaves free, in words: the assumptions on its limits."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from harness import units
 from harness.schema.brief import Constraints
+from harness.schema.portfolio import Portfolio
 
 
 def limit_texts(limits: Constraints) -> list[tuple[str, str]]:
@@ -50,6 +53,61 @@ def limit_texts(limits: Constraints) -> list[tuple[str, str]]:
         ),
         ("memory", f"at most {units.percent(limits.memory_share_max)} of what a target states"),
     ]
+
+
+def portfolio_texts(asked: Portfolio, spare_units: int) -> list[tuple[str, str]]:
+    """Return what the shared fleet must keep, limit by limit; those that are left free say so.
+
+    `spare_units` is what stands by for each workload alone, where the portfolio says nothing else.
+    """
+    most, share = asked.targets_per_workload_max, units.percent(asked.share_least)
+    vendor = asked.vendor_share_max
+    spare = spare_units if asked.spare is None else asked.spare
+    return [
+        ("purchases", _at_most(asked.budget_usd, units.usd)),
+        ("yearly cost", _at_most(asked.budget_usd_per_year, units.usd)),
+        (
+            "power",
+            _at_most(asked.power_kw, lambda kilowatts: units.watts(kilowatts * 1000))
+            + ("" if asked.power_kw is None else " at each site, PUE included"),
+        ),
+        ("stacks", _at_most(asked.stacks_max, units.count)),
+        (
+            "share of a vendor",
+            _at_most(vendor, units.percent)
+            + ("" if vendor is None else " of what the units and their use cost a year"),
+        ),
+        (
+            "second source",
+            "asked of no workload"
+            if not asked.second_source
+            else f"two vendors for {', '.join(asked.second_source)}",
+        ),
+        (
+            "targets for a workload",
+            f"at most {units.count(most)}, each with at least {share} of it",
+        ),
+        (
+            "spare",
+            f"{units.count(spare)} failure{'' if spare == 1 else 's'} of each target, "
+            + (
+                "as the constraints' spare_units" if asked.spare is None else "for the shared fleet"
+            ),
+        ),
+        (
+            "stock",
+            ", ".join(f"{units.count(each.units)} of {each.target}" for each in asked.stock)
+            or "as many units as are needed, of every target",
+        ),
+        (
+            "search",
+            f"ended after {units.seconds(asked.time_limit_s)}, if it has not ended by itself",
+        ),
+    ]
+
+
+def _at_most(limit: float | None, text: Callable[[float], str]) -> str:
+    return "no limit" if limit is None else f"at most {text(limit)}"
 
 
 def _vendors(limits: Constraints) -> str:

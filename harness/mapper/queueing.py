@@ -128,12 +128,14 @@ def sizing_of(
     capacity: float,
     limits: Sequence[SloLimit],
     streams: Sequence[Record],
+    dependent: str | None = None,
 ) -> Sizing:
     """Return how `needed` units were counted, and how many one queue before all would need.
 
     `rate` is the peak in requests/s over the share of the throughput that planning may use,
-    `capacity` the measured one of a unit at the SLO, `streams` the records of single streams. The
-    pooled count is only given where the same model says of one unit what was measured.
+    `capacity` the measured one of a unit at the SLO, `streams` the records of single streams,
+    `dependent` why calls are not independent of each other. The pooled count is only given where
+    they are, and where the same model says of one unit what was measured.
     """
     counted = "each unit has its own queue, which its measured throughput at the SLO contains"
 
@@ -145,6 +147,8 @@ def sizing_of(
             basis=f"{counted}; no count for one shared queue: {why}",
         )
 
+    if dependent is not None:
+        return without(dependent)
     timed = [limit for limit in limits if limit.metric == "latency"]
     if len(timed) < len(limits):
         return without("a promise is not on the whole latency")

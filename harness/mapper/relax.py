@@ -9,6 +9,7 @@ from typing import TypeGuard
 from harness import units
 from harness.schema.brief import Brief
 from harness.schema.decision import Change, Rejection, Relaxation, TargetOutcome
+from harness.schema.demand import Agent
 from harness.schema.target import Target
 
 Value = float | bool | str | tuple[str, ...] | None
@@ -16,6 +17,8 @@ Changed = tuple[str, Value, Value]
 """A field, its present value, and the one that is needed."""
 
 BRIEF_FIELDS = ("constraints.", "demand.")
+MEASURE = ", and measure against that"
+"""How the words of a change end that was not measured; said once of several together."""
 MOST_SHOWN = 5
 
 
@@ -75,7 +78,7 @@ def change_text(change: Change) -> str:
     """Return a change as text: `constraints.budget_usd_per_year 1,000 -> 1,235`."""
     present, needed = change.present, change.needed
     if _is_number(present) and _is_number(needed):
-        needed = _rounded(needed, up=needed > present)
+        needed = rounded(needed, up=needed > present)
     return f"{change.field}: {_value(present)} -> {_value(needed)}"
 
 
@@ -97,10 +100,30 @@ def nearest(
         return None, tuple(rules)
     if len(found) == 1:
         return found[0].model_copy(update={"usd_per_year": usd_per_year}), ()
-    changes = [(c.field, c.present, c.needed) for each in found for c in each.changes]
-    words = "; ".join(each.text.partition(" (")[0] for each in found)
-    whole = relaxation(rules[0], target, changes, words)
+    changes: dict[str, Changed] = {}
+    for change in (change for each in found for change in each.changes):
+        known = changes.get(change.field)
+        if known is None or _farther(change.needed, known):
+            changes[change.field] = (change.field, change.present, change.needed)
+    kept = set(changes.values())
+    said = [
+        each.text.partition(" (")[0]
+        for each in found
+        if any((c.field, c.present, c.needed) in kept for c in each.changes)
+    ]
+    words = "; ".join(dict.fromkeys(text.removesuffix(MEASURE) for text in said))
+    if any(text.endswith(MEASURE) for text in said):
+        words += MEASURE
+    whole = relaxation(rules[0], target, list(changes.values()), words)
     return whole.model_copy(update={"usd_per_year": usd_per_year}), ()
+
+
+def _farther(needed: Value, known: Changed) -> bool:
+    """Whether `needed` is farther from the present number than what is known to be needed."""
+    _, present, before = known
+    if not (_is_number(present) and _is_number(before) and _is_number(needed)):
+        return False
+    return abs(needed - present) > abs(before - present)
 
 
 def relaxations(outcomes: Sequence[TargetOutcome]) -> tuple[Relaxation, ...]:
@@ -148,23 +171,35 @@ def _order(each: Relaxation) -> tuple[bool, bool, float, float, str]:
     return (not each.exact, each.share is None, each.share or 0.0, cost, each.of)
 
 
-def relaxed(brief: Brief, workload: str, change: Relaxation) -> Brief:
+def relaxed(brief: Brief, workload: str, change: Relaxation, agent: Agent | None = None) -> Brief:
     """Return `brief` with the changes of an exact relaxation for `workload` made.
 
-    ValueError if one of them is not of the brief.
+    `agent` is that of the workload's own demand, which the brief states whole where it changes its
+    promise. ValueError if a change is not of the brief, or is of an agent that is not known.
     """
     tree = brief.model_dump(mode="json")
     for each in change.changes:
-        section, _, name = each.field.partition(".")
+        section, *way = each.field.split(".")
         if section == "constraints":
-            tree["constraints"][name] = each.needed
+            _put(tree["constraints"], way, each.needed)
         elif section == "demand":
             for row in tree["workloads"]:
                 if row["workload"] == workload:
-                    row["demand"][name] = each.needed
+                    if way[0] == "agent" and row["demand"].get("agent") is None and agent:
+                        row["demand"]["agent"] = agent.model_dump(mode="json")
+                    _put(row["demand"], way, each.needed)
         else:
             raise ValueError(f"{each.field} is not a field of the brief")
     return Brief.model_validate(tree)
+
+
+def _put(tree: dict[str, object], way: Sequence[str], value: Value) -> None:
+    for name in way[:-1]:
+        inner = tree.get(name)
+        if not isinstance(inner, dict):
+            raise ValueError(f"the brief has no '{name}' of which to change '{way[-1]}'")
+        tree = inner
+    tree[way[-1]] = value
 
 
 def _share(changes: Sequence[Change]) -> float | None:
@@ -188,7 +223,7 @@ def _value(value: Value) -> str:
     return value if isinstance(value, str) else units.number(value)
 
 
-def _rounded(value: float, up: bool) -> float:
+def rounded(value: float, up: bool) -> float:
     """Return `value` at the three digits that are shown, on the side that still lets in."""
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 2) if value else 1.0
     steps = value / min(step, 1.0)

@@ -49,6 +49,7 @@ from harness.models.inputs import draw_requests, inputs_hash
 from harness.models.model import Architecture, Model
 from harness.models.own_folder import resolved
 from harness.models.own_inputs import told_of
+from harness.models.own_shape import told_of_model
 from harness.schema.record import EnergyReading, Failure, QualityCheck
 from harness.schema.workload import Quality as QualityGate
 
@@ -83,6 +84,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     """
     profile = PROFILES[job.cell.profile]
     phases = Phases(reporter, job.limit_s)
+    own_model = job.workload.model
     # A Hugging Face folder is, from here on, what its config.json declares.
     workload = resolved(job.workload, job.data)
     job = job.model_copy(update={"workload": workload})
@@ -164,6 +166,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         "sha256": inputs_hash(inputs),
         **told_of(inputs),
     }
+    described |= told_of_model(own_model, model)
     errors = sorted({text for part in samples for text in part.errors})
     if errors:
         described["errors"] = errors[:20]

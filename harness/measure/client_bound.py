@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from harness import units
 from harness.schema.record import Point, Reason, Verdict
 from harness.schema.trust import ClientLimit, Trust
 from harness.schema.workload import SloLimit
@@ -174,7 +175,9 @@ def client_limits(
         found.append(ClientLimit(text=text, value=abs(share), limit=OWN_SHARE))
     ceiling = calibrated.ceiling_per_s
     if ceiling and rate is not None and rate > CEILING_SHARE * ceiling:
-        text = f"{rate:.4g} requests/s are {rate / ceiling:.0%} of what this client can do"
+        text = (
+            f"{units.rate(rate, 'requests/s')} are {rate / ceiling:.0%} of what this client can do"
+        )
         found.append(ClientLimit(text=text, value=rate, limit=CEILING_SHARE * ceiling))
     return tuple(found)
 

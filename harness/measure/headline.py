@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness import units
 from harness.schema.record import Point
 
 
@@ -34,13 +35,23 @@ def kept(point: Point) -> bool:
     return all(c.value_s is not None and c.value_s <= c.limit.limit_s for c in point.slo)
 
 
+def cell_in_words(points: Sequence[Point], headline: int | None) -> str:
+    """Return the point that stands for a cell in words, and of how many loads it is."""
+    if headline is None:
+        return "no load was within the SLO"
+    text = in_words(points[headline])
+    if points[headline].load is not None:
+        text += f" at load {points[headline].load:.2g} of {len(points)} measured"
+    return text
+
+
 def in_words(point: Point) -> str:
     """Return what was found at `point`, for who watches."""
     rate = point.metrics["throughput_requests_per_s"].value
-    text = f"{rate:.4g} requests/s" if rate is not None else "no throughput"
+    text = units.rate(rate, "requests/s", "no throughput")
     median = point.metrics.get("latency_s.p50")
     if median is not None and median.value is not None:
-        text += f", median {median.value * 1e3:.4g} ms"
+        text += f", median {units.seconds(median.value)}"
     if point.slo_state != "not_applicable":
         text += f", SLO {point.slo_state}"
     if point.ending is not None and point.ending.supports:

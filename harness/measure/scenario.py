@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from harness import early_stopping, statistics
+from harness import early_stopping, statistics, units
 from harness.adapters.base import Request, Session
 from harness.measure.capacity import Tally, estimate_capacity
 from harness.measure.chains import Chained
@@ -18,7 +18,7 @@ from harness.measure.client_watch import ClientWatch
 from harness.measure.clock import Clock, own_core
 from harness.measure.drive import Driver, StopRule, audio_seconds, tokens_asked
 from harness.measure.energy import Energy
-from harness.measure.headline import find_headline, in_words, kept
+from harness.measure.headline import cell_in_words, find_headline, in_words, kept
 from harness.measure.job import Job
 from harness.measure.profile import PROFILES
 from harness.measure.prompt_cache import with_cached_prompts
@@ -159,12 +159,7 @@ class ScenarioRunner:
         for position, each in enumerate(measured):
             each.samples.point = position
         headline = find_headline([each.point for each in measured])
-        self._note(
-            "no load was within the SLO"
-            if headline is None
-            else f"{in_words(measured[headline].point)} at load "
-            f"{measured[headline].point.load:.2g} of {len(measured)} measured"
-        )
+        self._note(cell_in_words([each.point for each in measured], headline))
         if isinstance(scenario, Server) and headline is not None:
             self.capacity = self._capacity(measured, headline)
         return measured
@@ -194,7 +189,7 @@ class ScenarioRunner:
         profile = self._profile
         driver = self.driver(self._inputs)
         rate = self._back_to_back_rate()
-        self._note(f"back to back: {rate:.3g} requests/s")
+        self._note(f"back to back: {units.rate(rate, 'requests/s')}")
         stop = StopRule(profile.least_s, profile.server_most_s, self._wanted())
         search = CapacitySearch(profile.resolution, profile.points(scenario))
         declared = iter(scenario.load)

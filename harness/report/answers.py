@@ -61,16 +61,21 @@ def answers(views: Sequence[WorkloadView]) -> tuple[Answer, ...]:
 
 def total(views: Sequence[WorkloadView]) -> str:
     """Return what all choices cost a year, and for how many of the workloads that is."""
-    chosen = [view.decision.choice for view in views if view.decision.choice is not None]
+    return total_of([view.decision for view in views])
+
+
+def total_of(decisions: Sequence[WorkloadDecision]) -> str:
+    """Return the same from the decisions alone."""
+    chosen = [each.choice for each in decisions if each.choice is not None]
     if not chosen:
         return "No workload has a target that can be recommended."
     cost = units.usd(math.fsum(option.cost_per_year_usd for option in chosen))
     unknown = dict.fromkeys(unknown_lines(option) for option in chosen)
     left_out = " and ".join(name for name in unknown if name)
     cost += f" a year{f' without {left_out}' if left_out else ''}"
-    if len(views) == 1:
+    if len(decisions) == 1:
         return cost
-    known, every = units.count(len(chosen)), units.count(len(views))
+    known, every = units.count(len(chosen)), units.count(len(decisions))
     share = f"all {every} workloads" if known == every else f"{known} of {every} workloads"
     return f"{cost} for {share}, each on machines of its own"
 
@@ -131,7 +136,7 @@ def _answer(view: WorkloadView) -> Answer:
     return Answer(
         key=view.key,
         decision=decision,
-        certainty=_certainty(decision),
+        certainty=certainty(decision),
         promises=() if choice is None else tuple(promise(check) for check in choice.slo),
         fleet="" if choice is None else fleet(choice),
         energy="" if choice is None else energy(choice),
@@ -175,7 +180,8 @@ def _runner_up(second: Option | None) -> str:
     return f"{text}, noisy" if second.verdict == "noisy" else text
 
 
-def _certainty(decision: WorkloadDecision) -> Certainty:
+def certainty(decision: WorkloadDecision) -> Certainty:
+    """Return how far the figures carry the choice of `decision`, in a few words."""
     choice = decision.choice
     if choice is None:
         return Certainty("bad", "✕", "No target to recommend")
@@ -192,6 +198,9 @@ def _certainty(decision: WorkloadDecision) -> Certainty:
         doubts.append(f"it is not robust (P(best) {units.percent(sure.p_best)}, regret {share})")
     if decision.clear is False:
         also = "".join(f"; {doubt}" for doubt in doubts)
+        second = decision.runner_up
+        if second is not None and second.cost_per_year_usd == choice.cost_per_year_usd:
+            return Certainty("warn", "≈", f"A tie: at this demand the two cost the same{also}")
         return Certainty("warn", "≈", f"Close call: the cost intervals overlap{also}")
     only = decision.clear is None
     if doubts:

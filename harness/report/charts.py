@@ -80,6 +80,17 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Numbered:
+    """A place on a chart that a table speaks of by its number, and where the number stands."""
+
+    x: str
+    y: str
+    label_x: str
+    label_y: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Band:
     """An interval of throughput, from the bottom of the axes to the top."""
 
@@ -112,7 +123,8 @@ class DrawnCurve:
 class CurveChart:
     """A chart, with its heading, a word on its axes, and the points that are not drawn.
 
-    `remarks` name the curves whose figures are not simply measured and valid.
+    `remarks` name the curves whose figures are not simply measured and valid; `upright` is a line
+    from the bottom to the top.
     """
 
     key: str
@@ -130,6 +142,8 @@ class CurveChart:
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
     across: str = "Throughput, requests a second"
+    upright: Tick | None = None
+    numbered: tuple[Numbered, ...] = ()
 
     @property
     def has_capacity(self) -> bool:

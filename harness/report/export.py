@@ -22,6 +22,7 @@ from harness.report.record_tables import record_tables
 from harness.report.summary import summary
 from harness.report.tables import Cell, Kind, Table, dictionary
 from harness.report.view import workload_views
+from harness.report.volume_table import volume_table
 from harness.schema import Decision, Record
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def _files(
     tables = (
         *option_tables(views),
         *outlook_tables(views),
+        volume_table(views),
         *fleet_tables(decision.portfolio),
         *record_tables(decision, records),
         client_table(records),

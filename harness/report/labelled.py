@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from harness.report.charts import (
     BOTTOM,
     LABEL_LENGTH,
@@ -88,14 +90,16 @@ def labelled(
 
 def _drawn(series: Series, index: int, across: Named, up: Named, height: float) -> DrawnCurve:
     shape = SHAPES[index % len(SHAPES)]
-    places = [f"{_x(across, x)} {_y(up, y)}" for x, y in series.points]
+    corners = [(_x(across, x), _y(up, y)) for x, y in series.points]
+    places = [f"{x} {y}" for x, y in corners]
     label_y = place(BOTTOM - (BOTTOM - TOP) * height)
     marks = "".join(f"M{places[i]}{shape}" for i in series.marked)
     key = f"M{RIGHT + 25:g} {label_y}{shape}"
     return DrawnCurve(
         label=clip(series.label, LABEL_LENGTH),
         standing=series.standing,
-        line=f"M{'L'.join(places)}",
+        # Made of numbers here: markup, which the page does not cut as it cuts text.
+        line=Markup(_path(corners)),
         intervals="".join(
             f"M{_x(across, x)} {_y(up, low)}V{_y(up, high)}" for x, low, high in series.up
         )
@@ -111,6 +115,20 @@ def _drawn(series: Series, index: int, across: Named, up: Named, height: float) 
         band=None,
         dashed=series.dashed,
     )
+
+
+def _path(corners: Sequence[tuple[str, str]]) -> str:
+    """Return the line from corner to corner; its level and upright parts are written short."""
+    (x, y), *rest = corners
+    path, level = f"M{x} {y}", ""
+    for next_x, next_y in rest:
+        if next_y == y:
+            level = f"H{next_x}"
+        else:
+            path += level + (f"V{next_y}" if next_x == x else f"L{next_x} {next_y}")
+            level = ""
+        x, y = next_x, next_y
+    return path + level
 
 
 def _note(across: Named, up: Named) -> str:

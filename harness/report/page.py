@@ -27,6 +27,7 @@ from harness.report.strain import burst, tasks
 from harness.report.supply import supply
 from harness.report.templating import environment, read
 from harness.report.view import workload_views
+from harness.report.volume import volume
 from harness.schema import Decision, Record
 
 
@@ -85,7 +86,14 @@ def render(
         ceilings={view.key: ceilings(view) for view in few},
         horizons={view.key: (*horizon(view), *tasks(view)) for view in few},
         beside={
-            view.key: (*supply(view), *front(view), *burst(view), *levers(view)) for view in few
+            view.key: (
+                *volume(whole),
+                *supply(view),
+                *front(view),
+                *burst(view),
+                *levers(view),
+            )
+            for view, whole in zip(few, views, strict=True)
         },
         fleet=fleets.fleet(decision.portfolio, views),
         shared=fleets.in_short(decision.portfolio),

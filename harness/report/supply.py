@@ -7,9 +7,8 @@ from harness.mapper.uncertainty import volume_text
 from harness.report import words
 from harness.report.plot import Charted
 from harness.report.view import WorkloadView
+from harness.report.volume import numbered, turns
 from harness.schema.decision import Crossing, Interval, KindBreakEven
-
-MOST_CROSSINGS = 3
 
 
 def supply(view: WorkloadView) -> tuple[Charted, ...]:
@@ -19,6 +18,7 @@ def supply(view: WorkloadView) -> tuple[Charted, ...]:
         return ()
     titles = {outcome.target: outcome.title for outcome in view.decision.outcomes}
     thumb, _, _ = pairs[0].rule_of_thumb.partition("; computed")
+    numbers = {(turn.pair, turn.crossing): turn.number for turn in turns(view.decision)}
     return (
         Charted(
             heading="API, cloud, on premises or edge: the volume at which it turns",
@@ -34,37 +34,50 @@ def supply(view: WorkloadView) -> tuple[Charted, ...]:
                 ("Draws in which it turns", True),
                 ("In words", False),
             ),
-            rows=tuple(_row(pair, titles) for pair in pairs),
+            rows=tuple(
+                _row(
+                    pair,
+                    titles,
+                    {at: number for (own, at), number in numbers.items() if own == index},
+                )
+                for index, pair in enumerate(pairs)
+            ),
             told=("In words",),
         ),
     )
 
 
-def _row(pair: KindBreakEven, titles: dict[str, str]) -> tuple[str, ...]:
+def _row(pair: KindBreakEven, titles: dict[str, str], numbers: dict[int, int]) -> tuple[str, ...]:
     first = words.kind(pair.kinds[0])
     return (
         f"{first[:1].upper()}{first[1:]} and {words.kind(pair.kinds[1])}",
         " and ".join(titles.get(name, name) for name in pair.targets),
-        _turns(pair),
+        _turns(pair, numbers),
         _used(pair),
         units.percent(pair.drawn),
         pair.text,
     )
 
 
-def _turns(pair: KindBreakEven) -> str:
-    """Return the volumes at which the order turns, the first and the last with their intervals."""
+def _turns(pair: KindBreakEven, numbers: dict[int, int]) -> str:
+    """Return the volumes at which the order turns, the first and the last with their intervals.
+
+    `numbers` are those that the crossings have on the chart.
+    """
     if not pair.crossings:
         low, high = (units.count(end) for end in pair.span)
         return f"nowhere from {low} to {high}"
-    shown = [_amount(each.requests_per_month, None) for each in pair.crossings]
-    if pair.first is not None:
-        shown[0] = _amount(pair.crossings[0].requests_per_month, pair.first)
-    if pair.last is not None and pair.found == len(shown) > 1:
-        shown[-1] = _amount(pair.crossings[-1].requests_per_month, pair.last)
-    if pair.found <= MOST_CROSSINGS:
+    told = numbered(pair)
+    shown = []
+    for at in told:
+        ends = pair.first if at == 0 else pair.last if at == pair.found - 1 else None
+        number = f"{units.count(numbers[at])}: " if at in numbers else ""
+        shown.append(f"{number}{_amount(pair.crossings[at].requests_per_month, ends)}")
+    more = pair.found - len(told)
+    if not more:
         return "; ".join(shown)
-    return f"{shown[0]}; and {units.count(pair.found - 1)} more"
+    rest = f"{units.count(more)} {'between' if len(told) > 1 else 'more'}"
+    return f"{'; '.join(shown)}; and {rest}"
 
 
 def _amount(requests: float, interval: Interval | None) -> str:

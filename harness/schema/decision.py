@@ -13,6 +13,7 @@ from harness.schema.demand import TaskSlo
 from harness.schema.levers import LeverOutcome
 from harness.schema.portfolio import PortfolioPlan
 from harness.schema.record import Digest, SloCheck, Ulid
+from harness.schema.volume import VolumeCosts
 from harness.schema.workload import Demand
 
 
@@ -511,12 +512,12 @@ class WorkloadDecision(Spec):
     `options` are ordered: those that meet the SLO before the unproven ones, then least expected
     regret first; `clear` is False when the cost intervals of the choice and the runner-up overlap:
     then the measured figures do not separate them. `confidence` is None where there is nothing to
-    compare the choice with; `break_evens` compare the kinds of supply in pairs. `peak_rate` is the
-    busiest hour of the first year, `mean_rate` the mean over it, both in requests/s. `pareto` has
-    all options; where none is feasible `relaxations` are the changes that make one so, the nearest
-    first: of one rule, or of the fewest together where none is enough alone. `burst` and `levers`
-    are what the brief asks to be told beside; `utilisation` is the choice's, from the planned mean
-    rate, with its 95 % range over the draws.
+    compare the choice with; `break_evens` compare the kinds of supply in pairs, `volume_costs` are
+    the curves that cross there. `peak_rate` is the busiest hour of the first year, `mean_rate` the
+    mean over it, both in requests/s. `pareto` has all options; where none is feasible `relaxations`
+    are the changes that make one so, the nearest first: of one rule, or of the fewest together
+    where none is enough alone. `burst` and `levers` are what the brief asks to be told beside;
+    `utilisation` is the choice's, from the planned mean rate, with its 95 % range over the draws.
     """
 
     workload: Name
@@ -536,6 +537,7 @@ class WorkloadDecision(Spec):
     break_even: BreakEven | None = None
     measure_next: tuple[Worth, ...] = ()
     break_evens: tuple[KindBreakEven, ...] = Field(default=(), exclude_if=lambda value: not value)
+    volume_costs: VolumeCosts | None = Field(default=None, exclude_if=_absent)
     pareto: tuple[ParetoPoint, ...] = ()
     relaxations: tuple[Relaxation, ...] = ()
     burst: BurstOutcome | None = Field(default=None, exclude_if=lambda v: v is None)

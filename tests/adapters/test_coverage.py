@@ -79,6 +79,21 @@ def test_text_on_a_library_of_trees_is_refused_in_the_plan(tmp_path):
     )
 
 
+def test_a_gguf_file_is_refused_in_the_plan_by_what_needs_onnx(tmp_path):
+    gate = {
+        "kind": "exact_answers",
+        "file": "questions.jsonl",
+        "tokenizer": "tokenizer.json",
+        "accuracy_min": 0.5,
+    }
+    workload = make_workload(model={"family": "gguf", "file": "m.gguf"}, quality=[gate])
+    for adapter, name in ((OnnxRuntimeAdapter(), "onnxruntime"), (OpenVinoAdapter(), "openvino")):
+        said = refusal(adapter, name, workload, tmp_path)
+        assert said is not None
+        assert said.startswith(f"the {name} adapter runs models of family llama, whisper")
+        assert said.endswith("not 'gguf'")
+
+
 def test_a_file_that_cannot_be_read_does_not_stop_the_plan(tmp_path):
     workload = own_workload({"family": "onnx", "file": "missing.onnx"})
     assert refusal(OpenVinoAdapter(), "openvino", workload, tmp_path) is None

@@ -177,3 +177,43 @@ def test_an_offer_of_a_target_that_is_not_there_is_refused(place):
     assert code == 2
     assert "unknown target 'fist'" in output
     assert "did you mean 'fast'?" in output
+
+
+API = {
+    "kind": "api",
+    "sale_unit": "tokens",
+    "usd_per_million_input_tokens": 1.0,
+    "usd_per_million_output_tokens": 2.0,
+    "source": "price list of Acme",
+    "date": "2026-10-01",
+}
+
+
+@pytest.mark.parametrize("command", ["map", "validate"])
+@pytest.mark.parametrize("targets", [["fast"], []])
+def test_an_offer_at_an_api_price_of_what_is_not_asked_as_a_server_is_refused(
+    place, command, targets
+):
+    site = {"tier": "cloud", "region": "x", "jurisdiction": "eu"}
+    offer = {"target": "fast", "site": site, "price": API}
+    code, output, path = ask(place, command, offers=[offer], targets=targets)
+
+    assert code == 2
+    line = line_of(path, "kind: api")
+    column = path.read_text().splitlines()[line - 1].index("api") + 1
+    assert f"{path.name}:{line}:{column}: offers[0].price.kind: an api price goes with" in output
+    assert "but fast has 'device: cpu'" in output
+
+
+def test_an_offer_at_an_api_price_of_a_server_is_fine(place):
+    served = make_target(
+        "served",
+        runtime={"adapter": "http", "device": "remote"},
+        server={"protocol": "openai-chat", "url": "http://127.0.0.1:1", "model": "m"},
+    )
+    write(place, "targets", served)
+    site = {"tier": "cloud", "region": "x", "jurisdiction": "eu"}
+    offer = {"target": "served", "site": site, "price": API}
+    code, output, _ = ask(place, "validate", offers=[offer])
+
+    assert code == 0, output

@@ -38,6 +38,8 @@ def command(context, what):
             "prerequisite": PrerequisiteError,
             "adapter": AdapterError,
             "store": StoreError,
+            "disk": lambda *_, **__: OSError(28, "No space left on device"),
+            "file": lambda *_, **__: OSError(13, "Permission denied", "results/x"),
             "measurement": MeasurementError,
         }[what]("it \\x1b[31mfailed", hint="try \\u202eagain")
 """
@@ -61,6 +63,8 @@ def run(monkeypatch, tmp_path):
         ("harness", 1),
         ("adapter", 1),
         ("store", 1),
+        ("disk", 1),
+        ("file", 1),
         ("measurement", 1),
         ("spec", 2),
         ("prerequisite", 3),
@@ -77,6 +81,11 @@ def test_exit_status(run, what, status):
 
 def test_an_error_and_its_hint_are_escaped(run):
     assert run("try", "adapter").stderr == ("error: it \\x1b[31mfailed\nhint: try \\u202eagain\n")
+
+
+def test_a_disk_that_refuses_is_told_with_the_file(run):
+    assert run("try", "file").stderr == "error: results/x: Permission denied\n"
+    assert run("try", "disk").stderr == "error: the disk: No space left on device\n"
 
 
 def test_every_problem_of_a_specification_is_printed_with_its_hint(run):

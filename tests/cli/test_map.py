@@ -5,14 +5,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from harness.cli import main
+from harness.cli.map import _swings
 from harness.execute.ledger import Ledger, Options
 from harness.schema import Decision
+from harness.schema.decision import Swing
 from harness.store import Store
 from tests.factories import make_brief, make_point, make_record, make_target, make_workload
 
@@ -62,9 +65,9 @@ def test_the_answer_reads_from_choice_to_next_command(catalog, results):
 
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0] == "chat: The chat workload"
-    assert "fast costs $91.25 per million output tokens" in lines[1]
-    assert "the only one of 3 targets that can serve the workload" in lines[1]
+    start = lines.index("chat: The chat workload")
+    assert "fast costs $91.25 per million output tokens" in lines[start + 1]
+    assert "the only one of 3 targets that can serve the workload" in lines[start + 1]
     choice = next(line for line in lines if line.strip().startswith("choice"))
     assert "met: p90 latency 150 ms of 500 ms" in choice
     assert "$8,760" in choice
@@ -79,6 +82,38 @@ def test_the_answer_reads_from_choice_to_next_command(catalog, results):
     assert "a year of the fleet" not in result.stdout
 
 
+def test_the_first_lines_are_the_answer_in_short(catalog, results):
+    lines = run("question", "--catalog", catalog, "--results", results).stdout.splitlines()
+
+    title, cost, choice, sure, end = lines[:5]
+    assert title.endswith(", 2 records)")
+    assert cost == "  $8,760 a year"
+    cents = "$91.25 per million output tokens"
+    assert choice == f"  chat  fast: 1 unit, $8,760 a year, {cents}, SLO met"
+    assert sure == "        ● The only feasible target; no other target is feasible"
+    assert end == ""
+
+
+def test_the_short_answer_names_the_runner_up_and_that_it_costs_the_same(catalog, tmp_path):
+    for target, rate in ((FAST, 50.0), (SLOW, 20.0)):
+        add(tmp_path, target, make_point(WORKLOAD, rate=rate, load=0.8), headline=0)
+
+    lines = run("question", "--catalog", catalog, "--results", tmp_path).stdout.splitlines()
+
+    assert lines[3].endswith("; runner-up slow: 1 unit, the same cost, SLO met")
+
+
+def test_the_short_answer_names_what_has_no_target_and_counts_the_warnings(catalog, results):
+    for other in results.glob("runs/*/*/*/*/record.json"):
+        other.write_text("{torn")
+
+    lines = run("question", "--catalog", catalog, "--results", results).stdout.splitlines()
+
+    assert lines[1] == "  No workload has a target that can be recommended."
+    assert lines[2].startswith("  chat  none: No target can be chosen")
+    assert lines[3] == "  2 warnings before you sign: on standard error and in the report"
+
+
 def test_two_options_are_told_with_how_sure_and_what_would_change_it(catalog, tmp_path):
     folder = tmp_path / "results"
     for target, rate in ((FAST, 50.0), (SLOW, 20.0)):
@@ -90,8 +125,25 @@ def test_two_options_are_told_with_how_sure_and_what_would_change_it(catalog, tm
     assert "robust: in 100 % of 2,000 draws no other option is cheaper" in sure
     assert "units of fast: 1 needed and 0 spare; each unit has its own queue" in out
     changes = out[out.index("what would change this answer") :]
-    assert "- price of fast above $1.00 an hour (+0 % from $1.00): slow" in changes
+    assert "- price of fast above $1.00 an hour (a tie now): slow" in changes
     assert "- limit of p90 latency <= 500 ms below 158 ms" in changes
+
+
+def test_what_moves_the_lead_most_has_its_unit():
+    volume = Swing(
+        input="volume",
+        unit="requests/month",
+        low=1e6,
+        high=2e6,
+        usd_per_year_at_low=10.0,
+        usd_per_year_at_high=-20.0,
+        turns=True,
+    )
+
+    told = _swings(SimpleNamespace(swings=(volume,))).splitlines()[1]
+
+    assert "1,000,000 requests/month" in told
+    assert told.endswith("turns the order")
 
 
 def test_a_year_of_a_fleet_is_told_with_what_is_not_known(catalog, tmp_path):
@@ -231,3 +283,15 @@ def test_the_shipped_brief_is_answered_without_any_runtime(tmp_path):
     )
 
     assert found.stdout.strip() == "[]"
+
+
+def test_a_shared_fleet_that_saves_nothing_costs_the_same(catalog, results):
+    brief = make_brief(name="shared", targets=["fast", "slow"], portfolio={})
+    tree = brief.model_dump(mode="json")
+    (catalog / "briefs" / "shared.yaml").write_text(yaml.safe_dump(tree))
+
+    out = run("shared", "--catalog", catalog, "--results", results).stdout
+
+    assert "one fleet of 1 unit of 1 target serves 1 workload for $8,760 a year" in out
+    assert "  the same as $8,760 a year for each workload on a fleet of its own" in out
+    assert "; as one shared fleet $8,760 a year" in out.splitlines()[1]

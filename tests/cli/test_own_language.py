@@ -141,6 +141,8 @@ def test_the_pages_folder_is_measured_on_two_runtimes_and_agrees_with_its_refere
         assert record.session["inputs"]["prompt_tokens"] == {
             "mean": 18.0, "minimum": 16, "maximum": 20,
         }  # fmt: skip
+        shape = record.session["model_shape"]
+        assert (shape["family"], shape["layers"], shape["hidden"]) == ("llama", 2, 32)
     refused = records["lightgbm", "single_stream"]
     assert refused.status == "unsupported"
     sha = {
@@ -231,6 +233,9 @@ def test_a_gguf_file_is_run_by_llama_cpp_and_by_nothing_else(place):
     record = records["llama-cpp", "single_stream"]
     assert record.status == "ok", record.failure
     assert record.session["model"] == "the user's own file"
+    assert record.session["model_shape"]["hidden"] == 32
+    file = place / "catalog" / "workloads" / "m.gguf"
+    assert record.session["weight_bytes"] == file.stat().st_size
     # Random weights know no answers, and the gate says so.
     assert not record.quality_passed
     assert record.quality[0].reason.startswith("0 of 20 answers are right")

@@ -14,9 +14,16 @@ import psutil
 import pytest
 import yaml
 
+from harness.cli.run import Lines
 from harness.execute.ledger import skipped
 from harness.store import Store
-from tests.factories import make_fraud_workload, make_target
+from tests.factories import (
+    make_fraud_workload,
+    make_point,
+    make_record,
+    make_target,
+    make_workload,
+)
 
 WEIGHTS = Path(__file__).parents[2] / "workloads" / "weights" / "fraud.safetensors"
 
@@ -62,6 +69,8 @@ def start(place: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "HARNESS_CACHE": str(place / "cache")},
+        # A shell ignores Ctrl-C for what it starts in the background, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -79,7 +88,10 @@ def test_a_run_measures_reports_and_says_what_is_next(place: Path) -> None:
     code, out, err = run(place, *THREE)
     assert code == 1, err  # one cell failed
     assert "3 cells measured, 1 failed" in out
-    assert out.strip().splitlines()[-1].startswith("next: ")
+    *_, broken, following = out.strip().splitlines()
+    assert following == "next: harness map FILE, a brief that names fraud"
+    folder = Path(broken.removeprefix("what failed last: harness show "))
+    assert Store(place / "results").read(place / folder).record.cell.target == "crashes"
     assert "fraud@steady/single_stream" in err
     assert "crash: the process was ended by SIGSEGV" in err
     records = [s.record for s in Store(place / "results").records()]
@@ -97,6 +109,22 @@ def test_a_run_measures_reports_and_says_what_is_next(place: Path) -> None:
         check=True,
     )
     assert [row["id"] for row in json.loads(listed.stdout)] == [r.id for r in records]
+
+
+def test_a_cell_is_told_as_its_record_is_and_not_as_it_was_before_a_disturbance_widened_it(
+    tmp_path: Path, capsys
+) -> None:
+    workload, draft = make_workload(), Store(tmp_path).draft()
+    point = make_point(workload, load=0.5).model_copy(update={"slo_state": "unproven"})
+    stored = draft.commit(make_record(workload, points=(point,), headline=0, id=draft.id))
+    lines = Lines([])
+    lines.event({"event": "note", "text": "10 requests/s, SLO met at load 0.5 of 1 measured"})
+
+    lines.end(None, stored, 1.0)
+
+    told = capsys.readouterr().err
+    assert "SLO unproven at load 0.5 of 1 measured" in told
+    assert "SLO met" not in told
 
 
 @pytest.mark.slow
@@ -117,7 +145,7 @@ def test_control_c_keeps_what_is_measured_and_resume_goes_on(place: Path) -> Non
     assert [r.cell.target for r in first] == ["steady"]
     code, out, err = run(place, "--resume")
     assert code == 1, err
-    assert "2 cells measured, 1 were there already, 1 failed" in out
+    assert "2 cells measured, 1 was there already, 1 failed" in out
     records = [s.record for s in Store(place / "results").records()]
     assert [r.cell.target for r in records] == ["steady", "slow", "crashes"]
     assert len({r.run for r in records}) == 1
@@ -200,3 +228,12 @@ def test_a_plan_is_shown_without_running(place: Path) -> None:
     cells = [c for c in json.loads(done.stdout) if c["workload"] == "fraud"]
     assert {c["target"] for c in cells} >= {"steady", "slow", "crashes"}
     assert not (place / "results").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_a_missing_prerequisite(place: Path) -> None:
+    (place / "cache").write_text("")
+    code, _, err = run(place, *THREE)
+    assert code == 3
+    assert f"cannot write the cache {place / 'cache'}" in err
+    assert "HARNESS_CACHE" in err
+    assert not list((place / "results").glob("ledger/*"))

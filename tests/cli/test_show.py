@@ -136,6 +136,19 @@ def test_a_record_shows_its_verdict_first_and_what_its_figures_support(tmp_path)
     assert len(lines) < 60
 
 
+def test_a_record_is_shown_by_its_id(tmp_path):
+    stored = keep(tmp_path)
+    by_id = run(tmp_path, stored.record.id, "--results", str(tmp_path))
+    assert by_id.stdout == run(tmp_path, str(stored.folder)).stdout
+
+    unknown = run(tmp_path, "0" * 26, "--results", str(tmp_path))
+    assert unknown.exit_code == 2
+    assert f"no record {'0' * 26} in {tmp_path}" in unknown.stderr
+    bare = run(tmp_path, str(tmp_path))
+    assert bare.exit_code == 2
+    assert "a folder without record.json" in bare.stderr
+
+
 def test_a_record_that_failed_says_how(tmp_path):
     draft = Store(tmp_path).draft()
     stored = draft.commit(make_record(id=draft.id, status="failed"))

@@ -19,6 +19,7 @@ from harness.mapper.agentic import (
     task_quantile,
     tasks_of,
 )
+from harness.mapper.relax import relaxed
 from harness.schema.demand import Agent
 from harness.schema.record import Histogram
 from harness.statistics import histogram, minimum_samples
@@ -257,3 +258,69 @@ def test_repeats_count_with_their_worst_state():
     )
     assert task_figures([good], agent).state == "met"
     assert task_figures([good, bad], agent).state == "missed"
+
+
+# ---- what would let a target in that misses a promise on tasks
+
+
+def test_a_missed_promise_on_tasks_says_which_promise_is_kept_and_that_one_lets_it_in():
+    answer = decided(15.0).workloads[0]
+    change = answer.outcomes[0].nearest
+
+    ((field, present, needed),) = [(c.field, c.present, c.needed) for c in change.changes]
+    assert (field, present) == ("demand.agent.slo.limit_s", 15.0)
+    assert needed == answer.outcomes[0].rejections[0].number
+    assert change.exact
+    assert change.text.startswith("promise 19.")
+    assert " for p99 of tasks (demand.agent.slo.limit_s: 15.0 -> 19." in change.text
+    # The figure that is told is kept too: rounded up, never down.
+    told = float(change.text.split()[1])
+    assert needed <= told <= needed + 0.1
+    again = decided(needed).workloads[0]
+    assert again.choice.task.state == "unproven"
+    assert decided(needed * 0.999).workloads[0].choice is None
+
+
+@pytest.mark.parametrize("in_brief", [True, False])
+def test_the_change_is_made_in_the_brief_wherever_the_agent_is_declared(in_brief):
+    agent = {"calls_per_task": 10, "order": "sequential", "slo": {"percentile": 99, "limit_s": 15}}
+    volume = {"requests_per_month": 1e6}
+    workload = WORKLOAD if in_brief else make_workload(demand={**volume, "agent": agent})
+    asked = {"demand": {"agent": agent}} if in_brief else {}
+    brief = make_brief(workloads=[{"workload": "chat", **asked}])
+    point = make_point(workload, load=0.8, latency=histogram(np.asarray(lognormal(count=8000))))
+    records = [make_stored(make_record(workload, make_target(), points=(point,)))]
+    given = [workload], [make_target()], records
+    (change,) = decide(brief, *given).workloads[0].relaxations
+    again = decide(relaxed(brief, "chat", change, workload.demand.agent), *given).workloads[0]
+
+    assert again.choice.task.slo.limit_s == change.changes[0].needed
+    if not in_brief:
+        with pytest.raises(ValueError, match="has no 'agent'"):
+            relaxed(brief, "chat", change)
+
+
+def test_a_promise_must_be_kept_by_the_worst_repeat():
+    target = make_target()
+    agent = {"calls_per_task": 2, "order": "sequential", "slo": {"percentile": 90, "limit_s": 2.5}}
+    brief = make_brief(workloads=[{"workload": "chat", "demand": {"agent": agent}}])
+    records = []
+    for number, bucket in enumerate((0, 0, 60), 1):
+        point = make_point(WORKLOAD, load=0.8, latency=Histogram(counts=((bucket, 5000),)))
+        records.append(make_record(WORKLOAD, target, points=(point,), number=number, repeat=number))
+    stored = [make_stored(record) for record in records]
+    outcome = decide(brief, [WORKLOAD], [target], stored).workloads[0].outcomes[0]
+
+    (rejection,) = outcome.rejections
+    assert rejection.number == pytest.approx(2 * 1.01**60.5, rel=1e-3)
+    assert "that of the worst repeat is 3.6" in rejection.text
+    assert rejection.margin < 0
+    again = decide(relaxed(brief, "chat", outcome.nearest), [WORKLOAD], [target], stored)
+    assert again.workloads[0].choice is not None
+
+
+def test_a_promise_that_no_call_can_keep_has_no_relaxation():
+    answer = decided(5.0, values=lognormal(count=500)).workloads[0]
+
+    assert answer.outcomes[0].rejections[0].relaxation is None
+    assert answer.outcomes[0].binding == ("slo",)

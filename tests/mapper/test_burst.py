@@ -96,3 +96,14 @@ def test_a_stated_burst_is_told_of_the_choice_and_only_then():
     assert answer.burst.factor == 10
     assert answer.burst.rate == pytest.approx(10 * answer.peak_rate)
     assert answer.burst.units == answer.choice.replicas
+
+
+def test_a_burst_of_tasks_says_that_their_calls_are_taken_as_independent():
+    burst, agent = {"duration_s": 60}, {"calls_per_task": 4, "order": "parallel"}
+    alone = decided(requests_per_month=5e8, burst=burst)
+    tasks = decided(requests_per_month=5e8, burst=burst, agent=agent)
+
+    assert "independent" not in alone.burst.text
+    assert tasks.burst.text.endswith(
+        "its requests are taken as independent, although they come as tasks of 4 parallel calls"
+    )

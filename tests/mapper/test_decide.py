@@ -393,6 +393,14 @@ def test_without_a_feasible_target_the_nearest_miss_is_named():
     assert found.choice is None
     assert "Nearest is near" in found.reason
     assert "600 ms" in found.reason
+    assert found.reason.endswith("(1 not measured).")
+
+
+def test_the_nearest_miss_is_one_that_was_measured():
+    dear = [("a-unknown", 1.0, None), ("missed", 1.0, make_point(WORKLOAD, latency_s=0.4))]
+    found = answer(dear, headline=None).workloads[0]
+
+    assert "Nearest is missed" in found.reason
 
 
 # ---- inputs that do not fit

@@ -5,7 +5,15 @@ from datetime import date
 import pytest
 
 from harness.mapper import decide
-from harness.mapper.memory import kept_values, requests_at_once, weight_count
+from harness.mapper.memory import (
+    kept_values,
+    memory_need,
+    positions,
+    requests_at_once,
+    shape_of,
+    weight_count,
+)
+from harness.schema.portfolio import Portfolio
 from harness.schema.record import EnvironmentField, SloCheck
 from harness.schema.workload import SloLimit
 from tests.factories import (
@@ -203,10 +211,11 @@ def memory(gigabytes, **changes):
 
 def test_weights_and_kept_values_are_counted_by_hand():
     # 2 layers of 32 x 8 x (2 x 4 + 2 x 2) + 3 x 32 x 64 + 64 norms, 64 x 32 tokens, 32 last norms.
-    assert weight_count(WORKLOAD) == 2 * (3072 + 6144 + 64) + 2048 + 32
+    assert weight_count(WORKLOAD.model) == 2 * (3072 + 6144 + 64) + 2048 + 32
     # Keys and values of 2 layers, 2 heads of 8, for 16 + 8 positions.
-    assert kept_values(WORKLOAD) == 2 * 2 * 2 * 8 * 24
-    assert weight_count(make_fraud_workload()) is None
+    assert positions(WORKLOAD.inputs, ()).count == 24
+    assert kept_values(WORKLOAD.model, 24) == 2 * 2 * 2 * 8 * 24
+    assert shape_of(make_fraud_workload(), ()) is None
 
 
 def test_requests_at_once_are_rate_times_mean_latency():
@@ -233,6 +242,71 @@ def test_a_model_larger_than_the_memory_has_no_relaxation_but_a_remedy():
     assert found.nearest is None
     assert found.binding == ("memory",)
     assert "lower precision" in found.rejections[0].remedy
+
+
+SHAPE = {"family": "llama", "vocabulary": 64, "hidden": 32, "layers": 2, "heads": 4, "kv_heads": 2,
+         "intermediate": 64, "context": 128, "tied_embeddings": True}  # fmt: skip
+"""What a record tells of a model in a file: that of WORKLOAD."""
+OWN = {"kind": "prompts_file", "file": "p.jsonl", "tokenizer": "t.json",
+       "output_tokens": {"kind": "fixed", "value": 8}}  # fmt: skip
+ANSWERS = {"kind": "exact_answers", "file": "q.jsonl", "tokenizer": "t.json", "accuracy_min": 0.5}
+
+
+def from_file(model, **inputs):
+    """Return a workload whose model and prompts are in files."""
+    return make_workload(model=model, inputs=OWN | inputs, quality=[ANSWERS])
+
+
+def test_own_prompts_keep_what_is_declared_of_the_longest_else_what_was_counted():
+    declared = make_workload(inputs=OWN | {"prompt_tokens_max": 16})
+    left_to_the_record = make_workload(inputs=OWN)
+    counted = {"inputs": {"prompt_tokens": {"mean": 9.0, "minimum": 2, "maximum": 12}}}
+    record = make_record(left_to_the_record, memory(1.0), session=counted)
+
+    assert positions(declared.inputs, ()).count == 24
+    assert positions(left_to_the_record.inputs, [record]).count == 20
+    need = memory_need(left_to_the_record, memory(1.0), ())
+    assert need.gigabytes == pytest.approx(4 * (20_640 + 2 * 2 * 2 * 8 * 8) / 1e9)
+    assert "without those of the prompts, whose longest is not known" in need.basis
+
+
+def test_a_model_in_a_folder_takes_what_its_record_tells_of_it():
+    workload = from_file({"family": "hugging_face", "folder": "own"}, prompt_tokens_max=16)
+    record = make_record(workload, memory(1.0), session={"model_shape": SHAPE})
+    need = memory_need(workload, memory(1.0), [record])
+
+    at_once = requests_at_once(record)
+    assert need.gigabytes == pytest.approx(4 * (20_640 + at_once * 1536) / 1e9)
+
+
+@pytest.mark.parametrize(("precision", "bytes_kept"), [("fp32", 4), ("int4", 2)])
+def test_a_gguf_file_takes_its_own_bytes_and_keys_of_the_size_that_llama_cpp_keeps(
+    precision, bytes_kept
+):
+    workload = from_file({"family": "gguf", "file": "own.gguf"}, prompt_tokens_max=16)
+    target = memory(1.0).model_copy(
+        update={"runtime": make_target(runtime={"adapter": "fake", "precision": precision}).runtime}
+    )
+    session = {"model_shape": SHAPE, "weight_bytes": 30_000}
+    record = make_record(workload, target, session=session)
+    need = memory_need(workload, target, [record])
+
+    at_once = requests_at_once(record)
+    assert need.gigabytes == pytest.approx((30_000 + at_once * 1536 * bytes_kept) / 1e9)
+
+
+def test_a_model_in_a_folder_that_no_record_tells_of_is_a_warning_and_no_pass():
+    workload = from_file({"family": "hugging_face", "folder": "own"}, prompt_tokens_max=16)
+    decision = answer(memory(1.0), workload=workload)
+    told = answer(
+        memory(1.0),
+        workload=workload,
+        records=[make_record(workload, memory(1.0), session={"model_shape": SHAPE})],
+    )
+
+    assert any("whether its memory is enough is not known: what is in own" in w
+               for w in decision.warnings)  # fmt: skip
+    assert not any("memory is enough" in w for w in told.warnings)
 
 
 def test_a_measured_peak_takes_the_place_of_the_formula():
@@ -342,3 +416,44 @@ def test_every_constraint_is_an_assumption_whether_it_is_set_or_not():
         "memory": "at most 80 % of what a target states",
     }
     assert {"tiers", "residency"} <= free.keys()
+
+
+def test_every_limit_of_a_shared_fleet_is_an_assumption_whether_it_is_set_or_not():
+    def told(**portfolio):
+        brief = make_brief("chat", portfolio=portfolio, constraints={"spare_units": 1})
+        decision = decide(
+            brief, [WORKLOAD], [make_target()], [make_stored(make_record(WORKLOAD, make_target()))]
+        )
+        names = {a.name: a.value for a in decision.assumptions}
+        return {k.removeprefix("shared fleet: "): v for k, v in names.items() if "shared" in k}
+
+    free = told()
+    assert free == {
+        "purchases": "no limit",
+        "yearly cost": "no limit",
+        "power": "no limit",
+        "stacks": "no limit",
+        "share of a vendor": "no limit",
+        "second source": "asked of no workload",
+        "targets for a workload": "at most 2, each with at least 5 % of it",
+        "spare": "1 failure of each target, as the constraints' spare_units",
+        "stock": "as many units as are needed, of every target",
+        "search": "ended after 30.0 s, if it has not ended by itself",
+    }
+    bound = told(
+        budget_usd=1e6,
+        budget_usd_per_year=2e6,
+        power_kw=3.0,
+        stacks_max=4,
+        vendor_share_max=0.6,
+        second_source=["chat"],
+        targets_per_workload_max=3,
+        share_least=0.1,
+        spare=2,
+        stock=[{"target": "box", "units": 9}],
+        time_limit_s=5.0,
+    )
+    assert not [name for name in free if free[name] == bound[name]]
+    assert bound["share of a vendor"].startswith("at most 60 % of what")
+    assert bound["spare"] == "2 failures of each target, for the shared fleet"
+    assert len(Portfolio.model_fields) == len(free) + 1  # share_least stands with the targets

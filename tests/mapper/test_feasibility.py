@@ -3,7 +3,8 @@
 import pytest
 
 from harness.mapper import decide
-from harness.schema.record import QualityCheck, Reason, Verdict
+from harness.schema.record import QualityCheck, Reason, SloCheck, Verdict
+from harness.schema.workload import SloLimit
 from tests.factories import (
     make_brief,
     make_fraud_workload,
@@ -282,3 +283,34 @@ def test_a_fraud_workload_is_counted_in_requests():
     record = make_record(workload, points=(make_point(workload, latency_s=0.001),))
 
     assert outcome(record, workload=workload).feasible
+
+
+@pytest.mark.parametrize(
+    ("metric", "value_s", "said"),
+    [
+        ("latency", 0.55, "promise 550 ms for p90 latency, and measure against that ("),
+        # Rounded up: a promise of 1.23 s would be missed.
+        ("latency", 1.2312, "promise 1.24 s for p90 latency, and measure against that ("),
+        # Missed by values that the percentile leaves out: a limit below it is no relaxation.
+        ("tpot", 0.4, None),
+    ],
+)
+def test_a_relaxed_promise_names_its_metric_and_is_never_below_what_was_measured(
+    metric, value_s, said
+):
+    limit = SloLimit(metric=metric, percentile=90, limit_s=0.5)
+    slo = (SloCheck(limit=limit, value_s=value_s, high_s=None, state="missed"),)
+    point = make_point(WORKLOAD, slo=slo, slo_state="missed")
+    found = outcome(make_record(WORKLOAD, points=(point,), headline=None))
+
+    (rejection,) = found.rejections
+    relaxation = rejection.relaxation
+    assert (relaxation is None) if said is None else relaxation.text.startswith(said)
+
+
+def test_an_accepted_quality_figure_is_not_better_than_the_one_that_is_there():
+    gate = check(0.020361)
+    found = outcome(make_record(WORKLOAD, quality=(gate,)))
+
+    (rejection,) = found.rejections
+    assert rejection.relaxation.text.startswith(f"accept a {gate.metric} of 0.0204 (")

@@ -187,6 +187,15 @@ def test_of_fleets_that_cost_the_same_the_one_without_needless_splits_is_taken()
     assert sorted(shares.ravel().tolist()) == [0.0, 0.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("loads", [[0.9, 0.01, 0.4], [0.01, 0.9, 0.4], [0.4, 0.9, 0.01]])
+def test_of_targets_that_cost_the_same_the_one_with_the_most_room_is_taken(loads):
+    problem = make_problem(("a",), make_units([10.0, 10.0, 10.0]), np.array([loads]))
+
+    fleet = plan_fleet(problem).fleet
+
+    assert fleet.units.tolist() == [int(load == 0.01) for load in loads]
+
+
 # ---- the independent check
 
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.mapper import decide
+from harness.mapper.dependence import not_one_queue
 from harness.mapper.queueing import (
     Service,
     capacity_of_one,
@@ -18,9 +20,17 @@ from harness.mapper.queueing import (
     sizing_of,
     wait_exceeds,
 )
+from harness.schema.demand import Demand
 from harness.schema.record import Histogram
 from harness.schema.workload import SloLimit
-from tests.factories import make_fraud_workload, make_point, make_record, make_target
+from tests.factories import (
+    make_brief,
+    make_fraud_workload,
+    make_point,
+    make_record,
+    make_stored,
+    make_target,
+)
 
 LIMIT = SloLimit(metric="latency", percentile=99, limit_s=0.020)
 
@@ -160,3 +170,42 @@ def test_no_pooled_count_where_the_model_is_not_known_to_hold(capacity, limits, 
 
     assert sizing.pooled is None
     assert why in sizing.basis
+
+
+# ---- calls that are not independent
+
+CALLS = {"calls_per_task": 3, "order": "parallel"}
+
+
+@pytest.mark.parametrize(
+    ("workload", "demand", "why"),
+    [
+        ({}, {}, None),
+        ({}, {"agent": {**CALLS, "calls_per_task": 1}}, None),
+        ({}, {"agent": CALLS}, "which was measured with single calls"),
+        ({"agent": CALLS}, {}, "the calls come as tasks of 3 parallel calls, and Erlang C takes"),
+    ],
+)
+def test_calls_that_belong_together_have_no_pooled_count_and_say_so(workload, demand, why):
+    scenarios = [{"kind": "single_stream"}, {"kind": "server"}]
+    asked = make_fraud_workload(scenarios=scenarios, **workload)
+    volume = {"requests_per_month": 1e6, **demand}
+    found = not_one_queue(asked, Demand.model_validate(volume))
+
+    assert (found is None) if why is None else (why in found)
+    capacity = capacity_of_one(service_of(streams()[0].points), [LIMIT])
+    sizing = sizing_of(50, 1, 50 * capacity, capacity, [LIMIT], streams(), found)
+    assert (sizing.pooled is None) == (why is not None)
+    assert why is None or f"no count for one shared queue: {found}" in sizing.basis
+
+
+def test_a_decision_on_tasks_says_that_its_units_have_no_shared_queue():
+    slo = [{"metric": "latency", "percentile": 90, "limit_s": 0.5}]
+    target, workload = make_target(), make_fraud_workload(slo=slo)
+    points = (make_point(workload, rate=100.0, load=0.8),)
+    record = make_record(workload, target, points=points)
+    brief = make_brief(workloads=[{"workload": "fraud", "demand": {"agent": CALLS}}])
+    choice = decide(brief, [workload], [target], [make_stored(record)]).workloads[0].choice
+
+    assert choice.sizing.pooled is None
+    assert "tasks of 3 parallel calls" in choice.sizing.basis

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.mapper import decide
-from harness.mapper.relax import nearest, relaxation, relaxed
+from harness.mapper.relax import MEASURE, nearest, relaxation, relaxed
 from harness.schema.decision import Rejection
 from tests.factories import (
     make_brief,
@@ -250,6 +250,35 @@ def test_the_limits_of_one_rule_change_together_and_other_rules_bind():
         None,
         ("slo", "power"),
     )
+
+
+def test_promises_of_several_metrics_are_named_and_measured_once():
+    changes = [
+        relaxation("slo", "box", [(f"workload.slo.{name}.limit_s", 0.1, value)],
+                   f"promise {text} for {name}{MEASURE}")
+        for name, value, text in (("p90 ttft", 0.4, "400 ms"), ("p90 tpot", 0.075, "75.0 ms"))
+    ]  # fmt: skip
+    against = [Rejection(rule="slo", text="no", relaxation=change) for change in changes]
+    whole, _ = nearest("box", against)
+
+    assert whole.text.startswith(
+        "promise 400 ms for p90 ttft; promise 75.0 ms for p90 tpot, and measure against that ("
+    )
+
+
+def test_two_changes_of_one_field_are_one_the_farther():
+    against = [
+        Rejection(
+            rule="slo",
+            text="no",
+            relaxation=relaxation("slo", "box", [("constraints.x", 1.0, needed)], f"{needed}"),
+        )
+        for needed in (1.5, 3.0, 2.0)
+    ]
+    whole, _ = nearest("box", against)
+
+    assert [(c.field, c.needed) for c in whole.changes] == [("constraints.x", 3.0)]
+    assert whole.text == "3.0 (constraints.x: 1.00 -> 3.00)"
 
 
 def test_what_is_shown_lets_in_too():

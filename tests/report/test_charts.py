@@ -36,7 +36,7 @@ def test_there_is_a_chart_for_each_promise(chat, views):
 
 
 def test_every_path_is_one_and_stays_on_the_drawing(drawings):
-    assert len(drawings) == 10
+    assert len(drawings) == 13
     for svg in drawings:
         paths = [e.attributes["d"] for e in svg.all("path")]
         assert len(paths) >= 8

@@ -14,6 +14,7 @@ from harness.report.lever_rows import levers
 from harness.report.strain import burst, tasks
 from harness.report.supply import supply
 from harness.report.view import workload_views
+from harness.report.volume import volume
 from tests.report.kinds import all_kinds
 from tests.report.markup import read
 from tests.report.test_page import HOSTILE, card, facts, hostile_answer, section, tables
@@ -102,7 +103,7 @@ def test_the_pairs_of_kinds_have_their_turns_with_the_rule_of_thumb_beside(tree,
     ]
     pair = views[0].decision.break_evens[0]
     assert lines[0][5] == pair.text
-    assert lines[0][2].startswith(f"{round(pair.crossings[0].requests_per_month, -2):,.0f} (")
+    assert lines[0][2].startswith(f"1: {round(pair.crossings[0].requests_per_month, -2):,.0f} (")
     assert lines[2][2] == "nowhere from 100,000 to 1,000,000,000"
     assert lines[2][3] == "does not apply"
     notes = " ".join(p.text for p in section(tree, "workload-1").classed("note"))
@@ -231,13 +232,14 @@ def test_a_decision_without_the_new_parts_has_none_of_their_sections():
                     "runner_up": options[1],
                     "burst": None,
                     "utilisation": None,
+                    "volume_costs": None,
                 }
             )
         )
     changed = decision.model_copy(update={"workloads": tuple(bare), "portfolio": None})
     tree = read(render(changed, records))
     for view in workload_views(changed, records):
-        for made in (horizon, tasks, supply, front, burst, levers):
+        for made in (horizon, tasks, volume, supply, front, burst, levers):
             assert made(view) == ()
     assert "fleet" not in {e.attributes.get("id") for e in tree.all("section")}
     assert "To let it in" not in "".join(e.text for e in tree.classed("because"))

@@ -195,6 +195,15 @@ def test_what_is_uncertain_is_said_on_the_first_screen(answer):
     )
     for changes, certainty in (
         ({"clear": False}, "Close call"),
+        (
+            {
+                "clear": False,
+                "runner_up": first.runner_up.model_copy(
+                    update={"cost_per_year_usd": first.choice.cost_per_year_usd}
+                ),
+            },
+            "A tie: at this demand the two cost the same",
+        ),
         ({"clear": None, "runner_up": None}, "The only feasible target"),
         (
             {"choice": doubtful},

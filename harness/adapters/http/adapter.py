@@ -77,7 +77,7 @@ class HttpAdapter:
         server = target.server
         if server is None:
             raise AdapterError("the adapter 'http' needs a target with a 'server'")
-        if (other := unserved(server, model.task)) is not None:
+        if (other := unserved(server, model.task, model.architecture.family)) is not None:
             raise UnsupportedError(other)
         proxy = find_proxy(server)
         secret = find_key(server.api_key).hiding(*proxy.hidden if proxy else ())

@@ -21,9 +21,22 @@ TASKS: dict[Protocol, tuple[Task, ...]] = {
 }
 
 
-def unserved(server: ServerAddress, task: Task) -> str | None:
-    """Return why the server's protocol cannot answer `task`; None if it can."""
+TENSORS: tuple[Protocol, ...] = ("oip-http", "oip-grpc")
+"""They take numbers, so that what is sent must be computed here."""
+
+
+def unserved(server: ServerAddress, task: Task, family: str) -> str | None:
+    """Return why the server's protocol cannot answer `task` of a model of `family`; None: it can.
+
+    Only a model that is declared says which features its recordings are made into.
+    """
     if task in TASKS[server.protocol]:
+        if task == "speech_to_text" and family == "served" and server.protocol in TENSORS:
+            return (
+                f"{server.protocol} takes features, and which ones a served model has is not "
+                "declared: send the recordings as they are over openai-transcriptions, or declare "
+                "the model (family whisper, or hugging_face with its folder)"
+            )
         return None
     fitting = [protocol for protocol, tasks in TASKS.items() if task in tasks]
     return f"{server.protocol} does not serve {task}; {' and '.join(fitting)} would"

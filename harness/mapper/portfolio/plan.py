@@ -109,16 +109,17 @@ def _reason(problem: Problem, fleet: Fleet, answer: Answer, usd: float) -> str:
     bought = [j for j in open_units(fleet) if not problem.units[j].metered]
     number = sum(int(fleet.units[j]) * problem.units[j].size for j in bought)
     metered = len(open_units(fleet)) - len(bought)
-    things = [f"{text.count(number)} units of {text.count(len(bought))} targets"] if bought else []
-    things += [f"{text.count(metered)} APIs"] if metered else []
+    bare = f"{text.counted(number, 'unit')} of {text.counted(len(bought), 'target')}"
+    things = [bare] if bought else []
+    things += [text.counted(metered, "API")] if metered else []
     how = (
         "no other plan under these limits is cheaper"
         if answer.optimal
         else f"at most {text.percent(answer.gap)} above the cheapest possible"
     )
     return (
-        f"one fleet of {' and '.join(things)} serves {text.count(len(problem.workloads))} "
-        f"workloads for {text.usd(usd)} a year; {how}"
+        f"one fleet of {' and '.join(things)} serves "
+        f"{text.counted(len(problem.workloads), 'workload')} for {text.usd(usd)} a year; {how}"
     )
 
 

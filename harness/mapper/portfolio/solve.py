@@ -193,11 +193,14 @@ class _Best:
             self.fleet, self.usd, self.method = fleet, usd, method
 
     def settle(self, ends: float) -> None:
-        """Put the workloads on as few targets as the fleet found allows, at no more cost.
+        """Put the workloads on as few targets as the cost allows, then where least is in use.
 
-        Of plans that cost the same, one with needless splits is harder to run.
+        Of plans that cost the same, one with needless splits is harder to run, and one whose units
+        are all but full has no room. A large problem keeps the targets of the fleet found.
         """
         if self.fleet is None:
+            return
+        if self.problem.serves.sum() <= WHOLE_PAIRS and self._evened(ends):
             return
         bought = [int(j) for j in np.flatnonzero(self.fleet.units)]
         part = narrowed(self.problem, bought)
@@ -215,13 +218,45 @@ class _Best:
             nodes=NODES,
         )
         found = None if solved.columns is None else fleet_from(part, program, solved.columns)
-        if found is None:
-            return
-        fleet = widened(self.problem, bought, found)
-        usd = yearly_usd(self.problem, fleet)
+        if found is not None:
+            self._take(widened(self.problem, bought, found))
+
+    def _evened(self, ends: float) -> bool:
+        """Take the plan of the same cost with the fewest pairs, then the least load.
+
+        False where none was found within the limits.
+        """
         assert self.usd is not None
-        if usd <= self.usd * (1 + 1e-12) and not broken(self.problem, fleet):
-            self.fleet, self.usd = fleet, usd
+        program = program_of(self.problem)
+        from scipy.sparse import csr_array, vstack
+
+        most = (self.usd - self.problem.fixed_usd) / program.scale
+        pairs = len(program.pairs)
+        cost = np.zeros(len(program.cost))
+        load = np.array([self.problem.load[pair] for pair in program.pairs])
+        cost[:pairs] = load / max(1e-12, 2 * float(load.sum()))
+        cost[pairs : 2 * pairs] = 1.0
+        capped = replace(
+            program,
+            cost=cost,
+            rows=vstack([program.rows, csr_array(program.cost[None, :])], format="csr"),
+            lower=np.append(program.lower, -np.inf),
+            upper=np.append(program.upper, most),
+            tags=(*program.tags, None),
+        )
+        solved = solve(capped, time_limit_s=_left(ends), gap=1e-6, nodes=NODES)
+        if solved.columns is None or not solved.proved:
+            return False
+        fleet = fleet_from(self.problem, program, solved.columns)
+        return fleet is not None and self._take(fleet)
+
+    def _take(self, fleet: Fleet) -> bool:
+        """Take `fleet` if it is a plan that costs no more; returns whether."""
+        usd = yearly_usd(self.problem, fleet)
+        if self.usd is None or usd > self.usd * (1 + 1e-12) or broken(self.problem, fleet):
+            return False
+        self.fleet, self.usd = fleet, usd
+        return True
 
 
 def _prices(problem: Problem, program: Program, relaxed: Relaxed) -> Prices:
