@@ -95,6 +95,13 @@ def test_a_whole_workload():
             "write 50, without quotes or separators",
         ),
         (
+            "value: 50,",
+            "value: 350000,",
+            "t.yaml:9:10: hardware.tdp_w: 350,000 is more than any hardware has (50,000): the unit "
+            "is in the name",
+            None,
+        ),
+        (
             "value: 50",
             "value: 50W",
             "t.yaml:9:18: hardware.tdp_w.value: must be a number, is '50W'",

@@ -52,9 +52,10 @@ class RealClock:
         # until its switch interval (5 ms) is over.
         # Polling nothing lets go of it for 0.2 us; time.sleep(0) would take 70 us. Each waiting
         # thread needs a poll of its own: one that is shared raises RuntimeError.
-        let_others_in = select.poll().poll
-        while at_ns - now() > HOLD_NS:
-            let_others_in(0)
+        if at_ns - now() > HOLD_NS:
+            let_others_in = select.poll().poll
+            while at_ns - now() > HOLD_NS:
+                let_others_in(0)
         while now() < at_ns:
             pass
 

@@ -13,6 +13,18 @@ from harness.schema.server import ServerAddress, refuse_keys
 Scalar = bool | int | float | str
 
 
+MOST_OF_A_CHIP = {
+    "memory_gb": 20_000,
+    "bandwidth_gb_per_s": 100_000_000,
+    "bf16_dense_tflops": 1_000_000,
+    "fp32_tflops": 1_000_000,
+    "int8_dense_tops": 1_000_000,
+    "tdp_w": 50_000,
+    "host_power_w": 500_000,
+}
+"""Several times the most of any chip (a whole wafer has 23 kW): beyond it the unit is mistaken."""
+
+
 class Hardware(Spec):
     """The chip and what is known of it. Every number carries its source and date.
 
@@ -39,6 +51,17 @@ class Hardware(Spec):
     embodied_kgco2e: Fact | None = None
     # Left out where it is not stated: the identity of targets without it stays what it was.
     rack_units: Positive | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @field_validator(*MOST_OF_A_CHIP)
+    @classmethod
+    def _is_in_its_unit(cls, fact: Fact | None, info: ValidationInfo) -> Fact | None:
+        most = MOST_OF_A_CHIP[info.field_name or ""]
+        if fact is not None and fact.value > most:
+            raise ValueError(
+                f"{fact.value:,.6g} is more than any hardware has ({most:,}): the unit is in the "
+                "name"
+            )
+        return fact
 
 
 class Runtime(Spec):
