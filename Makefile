@@ -17,8 +17,8 @@ demo: $(VENV)/.installed  ## three workloads on every local target, a decision, 
 	$(BIN)/harness map demo || [ $$? -eq 1 ]
 	$(BIN)/harness report demo
 
-test: $(VENV)/.installed  ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## all tests, two files at a time: most wait for cells to end
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed  ## style, types, layers
 	$(BIN)/ruff format --check .
