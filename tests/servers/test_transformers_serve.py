@@ -45,11 +45,12 @@ def test_a_chat_server_is_measured_with_its_own_count_of_tokens(stored):
     each = point.metrics["tpot_s.p50"]
     # Where the server wrote faster than we were woken there is no time between tokens, never 0.
     assert each.n == point.requests - blocks
-    if each.value is None:
-        assert blocks > 0.05 * point.requests
+    if blocks > 0.05 * point.requests:
+        assert each.value is None
         assert f"{blocks} of {point.requests} replies came in one block" in str(each.reason)
+    elif each.value is None:  # on a busy machine they are too much alike to count
+        assert "not supported by n" in str(each.reason)
     else:
-        assert blocks <= 0.05 * point.requests
         assert each.value > 20e-6  # the model alone takes longer
 
 
