@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from harness.adapters.http.dial import Dialler
 from harness.adapters.http.errors import ConnectError, HttpError, TimeoutError_, TruncatedError
-from harness.adapters.http.loop import LoopLag, Ticker, loop_factory, thread_waited_s
+from harness.adapters.http.loop import LoopLag, loop_factory
+from harness.adapters.http.loop_thread import LoopThread
 from harness.adapters.http.reply import Endpoint, Job, Reply
 from harness.errors import PrerequisiteError
 
@@ -43,7 +44,7 @@ def connection_class() -> type[Connection]:
     return Connection
 
 
-class Client:
+class Client(LoopThread):
     """Sends requests to one endpoint over at most `connections` kept-alive connections.
 
     `max_reply_bytes` bounds what one reply may hold in memory: its bytes and what keeping them
@@ -65,10 +66,9 @@ class Client:
         self._connections = connections
         self._max_reply_bytes = max_reply_bytes
         self._dialler = Dialler(endpoint, connect_timeout_s)
-        self._ticker = Ticker(self._expire)
+        super().__init__("http-client", loop_factory(), self._expire)
         # Handed over by any thread:
         self._incoming: deque[Job] = deque()
-        self._woken = self._closed = False
         # Touched on the event loop only:
         self._waiting: deque[Job] = deque()
         self._idle: list[Connection] = []
@@ -76,16 +76,7 @@ class Client:
         self._dials: dict[asyncio.Task[None], None] = {}
         self._soonest_ns = NEVER_NS  # no open deadline is earlier
         self._requests = self._opened = self._reused = self._resent = 0
-        self._factory = loop_factory()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="http-client", daemon=True)
-        self._fault: Exception | None = None
-        self._thread.start()
-        self._ready.wait()
-        if self._fault is not None:
-            raise HttpError(f"the client cannot start: {self._fault}") from self._fault
+        self._start_loop()
 
     def send(
         self,
@@ -110,12 +101,7 @@ class Client:
             self._begin(job)
             return
         self._incoming.append(job)
-        if not self._woken:  # one wake-up for all that comes before the loop looks
-            self._woken = True
-            try:
-                self._loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:  # closed meanwhile; whoever closes ends what is left
-                self._fail_incoming()
+        self._wake(self._drain)
 
     def attach(self, sock: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
         """Have the event loop read `sock`, of a socket pair, too. Any thread may call."""
@@ -138,42 +124,9 @@ class Client:
         }
         return self._ticker.lag(name, counts, since_ns)
 
-    def waited_s(self) -> float | None:
-        """Return how long the client's thread has waited for a core so far; None if not told."""
-        return thread_waited_s(self._thread.native_id)
-
-    def close(self) -> None:
-        """End open requests with an error; no thread, task or socket stays. May be called again.
-
-        Called from a callback it returns before all of that is done.
-        """
-        if not self._closed:
-            self._closed = True
-            assert self._loop is not None
-            assert self._stop is not None
-            self._loop.call_soon_threadsafe(self._stop.set)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
-            self._fail_incoming()
-
     # The rest runs on the event loop.
 
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=self._factory) as runner:
-                runner.run(self._live())
-        except OSError as error:  # no file descriptors left
-            self._fault = error
-        finally:
-            self._ready.set()
-
-    async def _live(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        self._ticker.start(self._loop)
-        self._ready.set()
-        await self._stop.wait()
-        self._ticker.stop()
+    async def _end_open(self) -> None:
         for dial in list(self._dials):
             dial.cancel()
         await asyncio.gather(*self._dials, return_exceptions=True)

@@ -34,7 +34,8 @@ from harness.adapters.http.errors import (
     TooLargeError,
     TruncatedError,
 )
-from harness.adapters.http.loop import LoopLag, Ticker, thread_waited_s
+from harness.adapters.http.loop import LoopLag
+from harness.adapters.http.loop_thread import LoopThread
 from harness.adapters.http.oip_messages import INFER
 from harness.adapters.http.reply import Endpoint, Job, Reply
 from harness.adapters.http.secrets import Secret
@@ -86,7 +87,7 @@ class Failure(Protocol):
         """Return what is said of it."""
 
 
-class GrpcClient:
+class GrpcClient(LoopThread):
     """Calls one endpoint's methods over at most `connections` connections.
 
     A second connection is opened when the first carries 100 requests, and so on. Callbacks run on
@@ -106,24 +107,15 @@ class GrpcClient:
         self._options = _options(endpoint, max_reply_bytes)
         self._roots = _roots(endpoint) if endpoint.tls else None
         self._metadata = tuple(secret.headers().items())
-        self._ticker = Ticker(lambda _: None)
+        super().__init__("grpc-client", asyncio.new_event_loop, lambda _: None)
         self._incoming: deque[tuple[Job, str]] = deque()
-        self._woken = self._closed = False
         # Touched on the event loop only:
         self._channels: list[Channel] = []
         self._methods: list[dict[str, Callable[..., Awaitable[bytes]]]] = []
         self._loads: list[int] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._ready = threading.Event()
-        self._fault: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="grpc-client", daemon=True)
-        self._thread.start()
-        self._ready.wait()
-        if self._fault is not None:
-            raise HttpError(f"the client cannot start: {self._fault}") from self._fault
+        self._start_loop()
 
     def send(
         self,
@@ -144,12 +136,8 @@ class GrpcClient:
         self._incoming.append((Job(request, on_end, deadline_ns, None, None), method))
         if threading.current_thread() is self._thread:
             self._drain()
-        elif not self._woken:  # one wake-up for all that comes before the loop looks
-            self._woken = True
-            try:
-                self._loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:  # closed meanwhile
-                self._fail_incoming()
+        else:
+            self._wake(self._drain)
 
     def lag(self, since_ns: int = 0) -> LoopLag:
         """Return how well the event loop kept up since `since_ns` (`time.perf_counter_ns`).
@@ -165,39 +153,9 @@ class GrpcClient:
         }
         return self._ticker.lag("grpc.aio", counts, since_ns)
 
-    def waited_s(self) -> float | None:
-        """Return how long the client's thread has waited for a core so far; None if not told."""
-        return thread_waited_s(self._thread.native_id)
-
-    def close(self) -> None:
-        """End open requests with an error; no thread of ours stays. May be called again."""
-        if not self._closed:
-            self._closed = True
-            assert self._loop is not None
-            assert self._stop is not None
-            self._loop.call_soon_threadsafe(self._stop.set)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
-            self._fail_incoming()
-
     # The rest runs on the event loop.
 
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-                runner.run(self._live())
-        except (OSError, HttpError) as error:
-            self._fault = error
-        finally:
-            self._ready.set()
-
-    async def _live(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        self._ticker.start(self._loop)
-        self._ready.set()
-        await self._stop.wait()
-        self._ticker.stop()
+    async def _end_open(self) -> None:
         self._fail_incoming()
         for task in list(self._tasks):
             task.cancel()
