@@ -29,7 +29,7 @@ lint: $(VENV)/.installed  ## style, types, layers
 bench: $(VENV)/.installed  ## every figure in docs/benchmarks.md
 	for name in native_parity native_tools overhead schedule_lag loadgen_parity interval_coverage \
 	    real_clock_coverage early_stopping compare_power time_to_decide energy_window energy_coverage \
-	    decode_speed fraud_latency quality_gates client_ceiling client_accuracy client_bound \
+	    decode_speed continuous_batching fraud_latency quality_gates client_ceiling client_accuracy client_bound \
 	    server_cost agent_tasks mapper_speed choice_calibration portfolio report_cost; do \
 	    $(BIN)/python -m tests.benchmarks.$$name || exit 1; done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.continuous import ContinuousSession
 from harness.adapters.session import Options, SequenceSession, read_options
 from harness.errors import AdapterError, PrerequisiteError, UnsupportedError
 from harness.models.exports import gguf_file
@@ -23,7 +25,10 @@ UBATCH = 512
 
 
 class LlamaCppAdapter:
-    """Opens Llama models in llama.cpp."""
+    """Opens Llama models in llama.cpp.
+
+    Its own option: continuous (how many texts a running batch holds).
+    """
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("llama_cpp", "gguf")
@@ -36,7 +41,7 @@ class LlamaCppAdapter:
         Raises PrerequisiteError without the bindings, UnsupportedError for another device,
         precision or family of models.
         """
-        options = read_options(target)
+        options = read_options(target, "continuous")
         try:
             import gguf
             import llama_cpp
@@ -85,6 +90,8 @@ class LlamaCppAdapter:
             },
             "fallbacks": [],
         }
+        if options.continuous:
+            return ContinuousSession(architecture, engine, description)
         if options.max_sequences > 1:
             description["batching"] = "static, each sequence at its own length"
         return SequenceSession(architecture, engine, description, options.max_sequences)
@@ -135,7 +142,7 @@ class _Engine:
         if not model:
             raise AdapterError(f"llama.cpp does not take {path}")
         settings = self._library.llama_context_default_params()
-        sequences = options.max_sequences
+        self.slots = sequences = options.continuous or options.max_sequences
         # The room of a sequence is n_ctx over the sequences.
         settings.n_ctx = settings.n_batch = architecture.context * sequences
         settings.n_seq_max = sequences
@@ -150,6 +157,7 @@ class _Engine:
             raise AdapterError(f"llama.cpp does not start with {path}: too little memory?")
         self._model, self._context = model, context
         self._memory = self._library.llama_get_memory(context)
+        self._lengths = [0] * sequences
 
     def __del__(self) -> None:
         if hasattr(self, "_context"):
@@ -160,7 +168,7 @@ class _Engine:
         # Only forget which positions are taken: to clear the memory as well takes milliseconds.
         self._library.llama_memory_clear(self._memory, False)
         self._padding: list[int] = padding.tolist()
-        self._lengths = [0] * len(padding)
+        self._lengths = [0] * self.slots
 
     def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.array([row.argmax() for row in self._last(tokens)], dtype=np.int64)
@@ -169,8 +177,19 @@ class _Engine:
         return np.stack(self._last(tokens))
 
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        places = self._extend([tokens[0].tolist()], every=True)
-        return np.stack([self._row(place).copy() for place in places])
+        return self.score(0, tokens[0])
+
+    def extend(self, added: Mapping[int, NDArray[np.int64]]) -> Mapping[int, NDArray[np.float32]]:
+        places = self._extend({slot: each.tolist() for slot, each in added.items()}, every=False)
+        return {slot: self._row(place) for slot, place in zip(added, places, strict=True)}
+
+    def score(self, slot: int, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        places = self._extend({slot: tokens.tolist()}, every=True)
+        return np.stack([self._row(place) for place in places])
+
+    def clear(self, slot: int) -> None:
+        self._library.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        self._lengths[slot] = 0
 
     def _last(self, tokens: NDArray[np.int64]) -> list[NDArray[np.float32]]:
         """Add `tokens` to the sequences; return the runtime's own logits after the last of each."""
@@ -182,20 +201,21 @@ class _Engine:
         # Sequences have positions of their own here: what is padding elsewhere is left out.
         rows = [row[skip:] for row, skip in zip(tokens.tolist(), self._padding, strict=True)]
         self._padding = [0] * len(rows)
-        return [self._row(place) for place in self._extend(rows, every=False)]
+        places = self._extend(dict(enumerate(rows)), every=False)
+        return [self._row(place) for place in places]
 
-    def _extend(self, rows: list[list[int]], *, every: bool) -> list[int]:
+    def _extend(self, rows: Mapping[int, list[int]], *, every: bool) -> list[int]:
         """Add tokens to each sequence; return the places in the batch that have logits.
 
         Those are every one, or the last of each sequence.
         """
-        count = sum(len(row) for row in rows)
+        count = sum(len(row) for row in rows.values())
         batch = self._library.llama_batch_init(count, 0, 1)
         wanted = []
         try:
             batch.n_tokens = count
             place = 0
-            for sequence, row in enumerate(rows):
+            for sequence, row in rows.items():
                 for index, token in enumerate(row):
                     batch.token[place] = token
                     batch.pos[place] = self._lengths[sequence] + index

@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 
 from harness.adapters import onnxruntime_providers
 from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.continuous import ContinuousSession
 from harness.adapters.coverage import BUILT_FAMILIES, assigned, fallbacks
 from harness.adapters.onnxruntime_providers import CPU, Provider
-from harness.adapters.session import Options, RowSession, SequenceSession, read_options
+from harness.adapters.onnxruntime_slots import Slots
+from harness.adapters.session import (
+    GraphEngine,
+    Options,
+    RowSession,
+    SequenceSession,
+    read_options,
+)
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models.build import quantised, quantised_int4
+from harness.models.exports import continuous_folder
 from harness.models.model import RowModel
 from harness.models.onnx_graph import count_operators
 from harness.schema.workload import LlamaModel
@@ -35,7 +44,10 @@ ERRORS_ONLY = 3
 
 
 class OnnxRuntimeAdapter:
-    """Opens models as ONNX Runtime sessions. Its own option: provider (cpu, cuda, ...)."""
+    """Opens models as ONNX Runtime sessions.
+
+    Its own options: provider (cpu, cuda, ...), continuous (how many texts a running batch holds).
+    """
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
@@ -47,7 +59,7 @@ class OnnxRuntimeAdapter:
         Raises PrerequisiteError if the provider is not installed, UnsupportedError for another
         device or precision, or a model that the runtime does not take.
         """
-        options = read_options(target, "provider")
+        options = read_options(target, "continuous", "provider")
         runtime, architecture = target.runtime, model.computed
         provider = onnxruntime_providers.provider_of(target, options)
         if runtime.precision not in PRECISIONS:
@@ -59,7 +71,19 @@ class OnnxRuntimeAdapter:
             raise UnsupportedError(f"{provider.name} has no dynamically quantised products")
         if runtime.precision == "int4" and provider.name != CPU:
             raise UnsupportedError("the onnxruntime adapter computes in int4 on the CPU only")
-        folder = model.onnx("standard")
+        joined = options.continuous if isinstance(architecture, LlamaModel) else None
+        if joined and provider.name != CPU:
+            raise UnsupportedError(
+                "the onnxruntime adapter batches continuously on the CPU only: other providers "
+                "have not been tried"
+            )
+        if joined and runtime.precision == "int8":
+            raise UnsupportedError(
+                "dynamic int8 has one scale for the activations of a whole batch: in a batch that "
+                "others join, an answer would depend on theirs, which no quality gate sees; int4 "
+                "has scales for each position"
+            )
+        folder = continuous_folder(model) if joined else model.onnx("standard")
         if runtime.precision == "int8":
             folder = quantised(folder)
         elif runtime.precision == "int4":
@@ -81,6 +105,10 @@ class OnnxRuntimeAdapter:
 
             call = {"call": "InferenceSession.run with numpy arrays"}
             return RowSession(score, options.max_batch, {**description, **call})
+        if isinstance(architecture, LlamaModel) and joined:
+            slots = Slots(sessions["model"], architecture, joined)
+            description["call"] = "InferenceSession.run_with_iobinding; one buffer for each cache"
+            return ContinuousSession(architecture, slots, description)
         if isinstance(architecture, LlamaModel):
             heads = architecture.kv_heads, architecture.hidden // architecture.heads
             engine = _Engine(sessions["model"], None, heads, provider.memory)
@@ -92,7 +120,7 @@ class OnnxRuntimeAdapter:
         return SequenceSession(architecture, engine, description, options.max_sequences)
 
 
-class _Engine:
+class _Engine(GraphEngine):
     """Keeps the cache as the runtime's own values: each step's outputs are the next one's inputs.
 
     `heads` are the number of heads in the cache, and their size.
@@ -136,21 +164,7 @@ class _Engine:
         for name, value in zip(names, binding.get_outputs(), strict=True):
             self._binding.bind_ortvalue_input(name, value)
 
-    def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        chosen: NDArray[np.int64] = np.argmax(self.next_logits(tokens), axis=-1)
-        return chosen
-
-    def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._extend(tokens, tokens.shape[1] - 1)[:, -1]
-        return logits
-
-    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        # A copy: the runtime uses the memory again.
-        logits: NDArray[np.float32] = self._extend(tokens, 0)[0].copy()
-        return logits
-
     def _extend(self, tokens: NDArray[np.int64], first: int) -> NDArray[np.float32]:
-        """Add `tokens` to the sequences; return the logits from position `first` of them on."""
         binding = self._binding
         inputs = (
             self._value(np.ascontiguousarray(tokens)),

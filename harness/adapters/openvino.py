@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
 from harness.adapters.coverage import BUILT_FAMILIES, lacking
-from harness.adapters.session import Options, RowSession, SequenceSession, read_options
+from harness.adapters.session import (
+    GraphEngine,
+    Options,
+    RowSession,
+    SequenceSession,
+    read_options,
+)
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models import openvino_weights
 from harness.models.exports import openvino_folder
@@ -115,7 +121,7 @@ class _RowEngine:
         return scores
 
 
-class _SequenceEngine:
+class _SequenceEngine(GraphEngine):
     """The decoder is stateful: the runtime itself appends to the cache."""
 
     batches_chosen = True
@@ -151,21 +157,7 @@ class _SequenceEngine:
             name = output.get_any_name()
             self._decoder.set_tensor(name, self._encoder.get_tensor(name))
 
-    def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        chosen: NDArray[np.int64] = np.argmax(self.next_logits(tokens), axis=-1)
-        return chosen
-
-    def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._extend(tokens, tokens.shape[1] - 1)[:, -1]
-        return logits
-
-    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        # A copy: the runtime uses the memory again.
-        logits: NDArray[np.float32] = self._extend(tokens, 0)[0].copy()
-        return logits
-
     def _extend(self, tokens: NDArray[np.int64], first: int) -> NDArray[np.float32]:
-        """Add `tokens` to the sequence; return the logits from position `first` of them on."""
         import openvino
 
         start = np.array([first], dtype=np.int64)

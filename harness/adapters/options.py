@@ -14,8 +14,8 @@ from harness.schema.target import Target
 
 ROWS_MAX = 1024
 """Rows in one query, unless the target's option `max_batch` says otherwise."""
-COUNTS = ("threads", "max_batch", "max_concurrency")
-SWITCHES = ("compile", "continuous")
+COUNTS = ("threads", "max_batch", "continuous")
+SWITCHES = ("compile",)
 SHARED = ("affinity", "max_batch", "threads")
 """What every adapter that computes in this process takes."""
 PHYSICAL = "physical"
@@ -26,7 +26,8 @@ class Options:
     """A target's `runtime.options`.
 
     Compute threads; rows, and sequences, that one query may hold; the CPUs that the process was
-    confined to, None where it was not; and what only some adapters take.
+    confined to, None where it was not; and what only some adapters take. `continuous`: how many
+    texts a running batch may hold that others join and leave; None without one.
     """
 
     threads: int
@@ -35,8 +36,7 @@ class Options:
     affinity: tuple[int, ...] | None = None
     provider: str | None = None
     compile: bool = False
-    continuous: bool = False
-    max_concurrency: int | None = None
+    continuous: int | None = None
 
     def described(self) -> dict[str, object]:
         """Return the threads, and where the target asks for CPUs, these, to be described."""
@@ -81,8 +81,7 @@ def read_options(target: Target, *further: str) -> Options:
         affinity=None if cpus is None else tuple(sorted(_allowed())),
         provider=str(given["provider"]) if "provider" in given else None,
         compile=bool(given.get("compile", False)),
-        continuous=bool(given.get("continuous", False)),
-        max_concurrency=int(given["max_concurrency"]) if "max_concurrency" in given else None,
+        continuous=int(given["continuous"]) if "continuous" in given else None,
     )
 
 

@@ -5,8 +5,8 @@ A runtime brings an engine that computes logits; what a request means is written
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,17 +18,14 @@ from harness.adapters.base import (
     Query,
     Request,
     RowRequest,
-    ScoreSpeechRequest,
-    ScoreTextRequest,
-    SpeechRequest,
-    TextRequest,
 )
+from harness.adapters.checked import Checked, check, positions_of
 from harness.adapters.options import Options, default_threads, read_options
 from harness.errors import AdapterError
-from harness.models.sampler import Sampler
 from harness.schema.workload import LlamaModel, WhisperModel
 
 __all__ = [
+    "GraphEngine",
     "Options",
     "RowSession",
     "SequenceEngine",
@@ -68,15 +65,28 @@ class SequenceEngine(Protocol):
         """Add `tokens` (int64 [1, count]); return the logits after each, [count, vocabulary]."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A request that the model can take: its first tokens, and how many to generate (0: score)."""
+class GraphEngine(ABC):
+    """What an engine makes of a graph that gives logits from one of the added positions on."""
 
-    index: int
-    tokens: NDArray[np.int64]
-    features: NDArray[np.float32] | None
-    steps: int
-    sampler: Sampler | None
+    def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See `SequenceEngine`."""
+        chosen: NDArray[np.int64] = np.argmax(self.next_logits(tokens), axis=-1)
+        return chosen
+
+    def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See `SequenceEngine`."""
+        logits: NDArray[np.float32] = self._extend(tokens, tokens.shape[1] - 1)[:, -1]
+        return logits
+
+    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See `SequenceEngine`."""
+        # A copy: the runtime uses the memory again.
+        logits: NDArray[np.float32] = self._extend(tokens, 0)[0].copy()
+        return logits
+
+    @abstractmethod
+    def _extend(self, tokens: NDArray[np.int64], first: int) -> NDArray[np.float32]:
+        """Add `tokens` to the sequences; return the logits from position `first` of them on."""
 
 
 class SequenceSession(BlockingSession):
@@ -118,7 +128,9 @@ class SequenceSession(BlockingSession):
                 raise AdapterError(
                     f"{len(query.requests)} requests; one query holds {self.max_batch}"
                 )
-            checked = [self._check(index, each) for index, each in enumerate(query.requests)]
+            checked = [
+                check(self._architecture, index, each) for index, each in enumerate(query.requests)
+            ]
             for batch in self._batches(self._engine, checked):
                 self._answer(self._engine, query, batch)
         except Exception as error:  # whatever a runtime raises is the query's failure
@@ -128,7 +140,7 @@ class SequenceSession(BlockingSession):
         """Let go of the model."""
         self._engine = None
 
-    def _batches(self, engine: SequenceEngine, checked: Sequence[_Checked]) -> list[list[_Checked]]:
+    def _batches(self, engine: SequenceEngine, checked: Sequence[Checked]) -> list[list[Checked]]:
         """Return what is run together: all, unless padding is wanted and not to be had.
 
         The engine may have none, or it would lead out of the context. What is scored, and what is
@@ -143,10 +155,10 @@ class SequenceSession(BlockingSession):
         if not engine.pads:
             return [[e for e in checked if len(e.tokens) == length] for length in sorted(lengths)]
         positions = max(lengths) + max(each.steps for each in checked) - 1
-        fits = positions <= _context(self._architecture)
+        fits = positions <= positions_of(self._architecture)
         return [list(checked)] if fits else [[each] for each in checked]
 
-    def _answer(self, engine: SequenceEngine, query: Query, batch: Sequence[_Checked]) -> None:
+    def _answer(self, engine: SequenceEngine, query: Query, batch: Sequence[Checked]) -> None:
         width = max(len(each.tokens) for each in batch)
         padding = np.array([width - len(each.tokens) for each in batch], dtype=np.int64)
         features = [each.features for each in batch if each.features is not None]
@@ -177,7 +189,7 @@ class SequenceSession(BlockingSession):
 
     @staticmethod
     def _sample(
-        engine: SequenceEngine, batch: Sequence[_Checked], tokens: NDArray[np.int64]
+        engine: SequenceEngine, batch: Sequence[Checked], tokens: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         logits = engine.next_logits(tokens)
         return np.array(
@@ -187,57 +199,6 @@ class SequenceSession(BlockingSession):
             ],
             dtype=np.int64,
         )
-
-    def _check(self, index: int, request: Request) -> _Checked:
-        """Return `request` as the engine takes it.
-
-        Raises AdapterError for what the model cannot take: some runtimes would compute garbage.
-        """
-        a = self._architecture
-        features = None
-        steps = 0
-        if isinstance(a, LlamaModel) and isinstance(request, TextRequest):
-            tokens, steps = request.prompt, request.max_new_tokens
-        elif isinstance(a, LlamaModel) and isinstance(request, ScoreTextRequest):
-            tokens = request.tokens
-        elif isinstance(a, WhisperModel) and isinstance(request, SpeechRequest):
-            tokens, steps, features = request.prefix, request.max_new_tokens, request.features
-        elif isinstance(a, WhisperModel) and isinstance(request, ScoreSpeechRequest):
-            tokens, features = request.tokens, request.features
-        else:
-            raise AdapterError(f"a {a.family} model does not take a {type(request).__name__}")
-        if features is not None:
-            assert isinstance(a, WhisperModel)
-            if features.shape != (a.mel_bands, a.frames) or features.dtype != np.float32:
-                raise AdapterError(
-                    f"features are {features.dtype} {list(features.shape)}, "
-                    f"not float32 {[a.mel_bands, a.frames]}"
-                )
-        if steps < 1 and isinstance(request, TextRequest | SpeechRequest):
-            raise AdapterError("a request must ask for at least one token")
-        context = _context(a)
-        # The last token generated is not fed back, so it needs no room.
-        if not 0 < len(tokens) <= len(tokens) + max(0, steps - 1) <= context:
-            raise AdapterError(
-                f"{len(tokens)} tokens and {steps} to generate do not fit in {context} positions"
-            )
-        if tokens.min() < 0 or tokens.max() >= a.vocabulary:
-            raise AdapterError(f"a token is outside the vocabulary of {a.vocabulary}")
-        sampling = request.sampling if isinstance(request, TextRequest) else None
-        return _Checked(
-            index=index,
-            tokens=np.ascontiguousarray(tokens, dtype=np.int64),
-            features=features,
-            steps=steps,
-            sampler=Sampler(sampling) if sampling is not None else None,
-        )
-
-
-def _context(architecture: LlamaModel | WhisperModel) -> int:
-    """Return how many positions of tokens the model has."""
-    if isinstance(architecture, LlamaModel):
-        return architecture.context
-    return architecture.text_context
 
 
 class RowSession(BlockingSession):

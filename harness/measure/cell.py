@@ -128,7 +128,8 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
             if isinstance(session, TrustedSession):  # after all else: it keeps the machine busy
                 with phases.phase("client", CLIENT_LIMIT_S), no_garbage_collection():
                     measured = runner.calibrate(measured)
-    elsewhere, threads = session.max_concurrency is None, cpu_threads(job.target, described)
+    elsewhere = session.max_concurrency is None or bool(described.get("asynchronous"))
+    threads = cpu_threads(job.target, described)
     disturbed = disturbance(before, after, elsewhere=elsewhere, threads=threads)
     samples = [each.samples for each in measured]
     points = [each.point for each in measured]

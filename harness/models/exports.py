@@ -42,6 +42,20 @@ def genai_folder(model: Model, precision: str) -> Path:
     return path
 
 
+def continuous_folder(model: Model) -> Path:
+    """Return the folder of ONNX files for continuous batching, fp32, made on first use.
+
+    `model` is a Llama.
+    """
+    architecture = model.architecture
+    assert isinstance(architecture, LlamaModel)
+    path = model.folder / f"continuous-{_version()}"
+    build_once(
+        path, lambda folder: llama_genai.build_continuous(model.weights(), architecture, folder)
+    )
+    return path
+
+
 def gguf_file(model: Model, kind: str) -> Path:
     """Return the GGUF file of `model`, a Llama, in the type `kind`, made on first use."""
     architecture = model.architecture

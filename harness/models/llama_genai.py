@@ -1,6 +1,7 @@
 """The Llama architecture as onnxruntime-genai takes it: a folder with a graph and a configuration.
 
-Attention, with its rotation and its cache, is one operator of ONNX Runtime.
+The same graph, with an input more, serves continuous batching. Attention, with its rotation and its
+cache, is one operator of ONNX Runtime.
 Sources: https://onnxruntime.ai/docs/genai/reference/config.html and
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md (GroupQueryAttention).
 """
@@ -38,6 +39,16 @@ def build_genai(weights: Weights, architecture: LlamaModel, folder: Path) -> Non
     write_configuration(a, folder)
 
 
+def build_continuous(weights: Weights, architecture: LlamaModel, folder: Path) -> None:
+    """Write model.onnx and model.data into `folder`, float32, for continuous batching.
+
+    The input logits_from, int64 [1], is the first of the added positions that logits are wanted
+    for. attention_mask begins with as many ones as the sequence then has positions.
+    """
+    with Graph(folder / "model.onnx") as graph:
+        _write(graph, weights, architecture, chosen=True)
+
+
 def write_configuration(architecture: LlamaModel, folder: Path) -> None:
     """Write the genai_config.json of a model of `architecture` into `folder`."""
     a = architecture
@@ -53,7 +64,7 @@ def write_configuration(architecture: LlamaModel, folder: Path) -> None:
             "decoder": {
                 "filename": "model.onnx",
                 "session_options": {"provider_options": []},
-                "head_size": _wide(a.hidden // a.heads),
+                "head_size": wide_head(a.hidden // a.heads),
                 "hidden_size": a.hidden,
                 "num_attention_heads": a.heads,
                 "num_hidden_layers": a.layers,
@@ -81,10 +92,10 @@ def write_configuration(architecture: LlamaModel, folder: Path) -> None:
     (folder / CONFIGURATION).write_text(json.dumps(configuration, indent=1, sort_keys=True))
 
 
-def _write(graph: Graph, weights: Weights, a: LlamaModel) -> None:
+def _write(graph: Graph, weights: Weights, a: LlamaModel, *, chosen: bool = False) -> None:
     op, constant = graph.op, graph.constant
     head = a.hidden // a.heads
-    wide = _wide(head)
+    wide = wide_head(head)
     tokens = graph.input("input_ids", np.int64, ["batch", "count"])
     seen = graph.input("attention_mask", np.int64, ["batch", "total"])
     lengths = op("ReduceSum", seen, constant([1]), keepdims=0)
@@ -129,12 +140,17 @@ def _write(graph: Graph, weights: Weights, a: LlamaModel) -> None:
         states = op("Add", states, graph.linear(output, mixed, narrow))
         normal = normalise(graph, states, weights, f"{name}.post_attention_layernorm.weight", a)
         states = op("Add", states, feed_forward(graph, normal, name, weights, a))
+    count = "count"
+    if chosen:
+        states = graph.since(states, graph.input("logits_from", np.int64, [1]))
+        count = "wanted"
     states = normalise(graph, states, weights, "model.norm.weight", a)
-    logits = graph.output("logits", np.float32, ["batch", "count", a.vocabulary])
+    logits = graph.output("logits", np.float32, ["batch", count, a.vocabulary])
     graph.linear("lm_head", states, output_matrix(weights, a), output=logits)
 
 
-def _wide(head: int) -> int:
+def wide_head(head: int) -> int:
+    """Return the size of a head, and of its keys and values, with what fills it up."""
     return -(-head // HEAD_MULTIPLE) * HEAD_MULTIPLE
 
 

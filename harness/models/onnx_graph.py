@@ -162,6 +162,10 @@ class Graph:
         self._weights.append(write_external(self._data, name, array))
         return name
 
+    def since(self, states: str, first: str) -> str:
+        """Return `states` [batch, count, hidden] from position `first` (int64 [1]) on."""
+        return self.op("Slice", states, first, self.constant([LAST]), self.constant([1]))
+
     def linear(
         self, name: str, states: str, *matrices: NDArray[np.generic], output: str | None = None
     ) -> str:
@@ -247,7 +251,7 @@ class DecoderGraph(Graph):
 
     def wanted(self, states: str) -> str:
         """Return `states` [batch, count, hidden] of the positions that logits are wanted for."""
-        return self.op("Slice", states, self._wanted, self.constant([LAST]), self.constant([1]))
+        return self.since(states, self._wanted)
 
     def _cache_shape(self, length: str) -> list[int | str]:
         return ["batch", self._heads, length, self._head]

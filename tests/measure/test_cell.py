@@ -1,13 +1,15 @@
 import pytest
 
+from harness.adapters.onnxruntime import OnnxRuntimeAdapter
 from harness.catalog import Catalog
 from harness.documents import load
 from harness.measure import cell
+from harness.measure.clock import RealClock
 from harness.measure.disturbance import Disturbance
 from harness.measure.job import Job, Reporter
 from harness.schema import Workload, content_hash
 from harness.schema.record import Cell
-from tests.factories import make_target
+from tests.factories import make_target, make_workload
 from tests.measure.virtual import KnownSession, VirtualClock
 
 SERVICE_S = 0.008
@@ -38,7 +40,12 @@ def measured(tmp_path, monkeypatch, disturbed):
     monkeypatch.setattr(cell, "disturbance", lambda before, after, elsewhere, threads: disturbed)
     entry = Catalog.find(None).entry("workload", "fraud-detection")
     workload = load(entry.path, Workload).document.model_copy(update={"quality": ()})
-    target = make_target()
+    job = make_job(workload, make_target(), "single_stream", tmp_path, entry.path.parent)
+    clock = VirtualClock()
+    return cell.measure(job, KnownAdapter(clock), Silent(), clock)
+
+
+def make_job(workload, target, scenario, tmp_path, data):
     identity = Cell(
         id="0" * 16,
         workload=workload.name,
@@ -46,20 +53,18 @@ def measured(tmp_path, monkeypatch, disturbed):
         workload_hash=content_hash(workload),
         target=target.name,
         target_hash=content_hash(target),
-        scenario=workload.scenario("single_stream"),
+        scenario=workload.scenario(scenario),
         profile="quick",
         seed=0,
     )
-    job = Job(
+    return Job(
         cell=identity,
         workload=workload,
         target=target,
-        data=entry.path.parent,
+        data=data,
         cache=tmp_path / "cache",
         folder=tmp_path,
     )
-    clock = VirtualClock()
-    return cell.measure(job, KnownAdapter(clock), Silent(), clock)
 
 
 def test_a_quiet_cell_keeps_its_intervals(tmp_path, monkeypatch) -> None:
@@ -80,3 +85,16 @@ def test_a_disturbed_cell_leaves_wider_intervals_and_proves_less(tmp_path, monke
     assert point.slo_state == "unproven"
     assert result.headline == 0
     assert result.session["disturbance"]["foreign_cores"] == 1.0
+
+
+def test_a_session_with_threads_of_its_own_tells_what_the_harness_used(tmp_path) -> None:
+    scenarios = [{"kind": "closed_loop", "concurrency": 3}]
+    workload = make_workload(scenarios=scenarios)
+    runtime = {"adapter": "onnxruntime", "options": {"threads": 1, "continuous": 2}}
+    target = make_target(runtime=runtime)
+    job = make_job(workload, target, "closed_loop", tmp_path, tmp_path)
+    result = cell.measure(job, OnnxRuntimeAdapter(), Silent(), RealClock())
+    (point,) = result.points
+    assert point.metrics["output_tokens_per_s"].value > 0
+    assert result.session["max_concurrency"] == 2
+    assert isinstance(result.session["disturbance"]["harness_cores"], float)
