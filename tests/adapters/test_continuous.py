@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from harness.adapters import continuous
@@ -222,10 +223,14 @@ def test_what_cannot_be_batched_so_is_refused(llama_model):
         open_session(OnnxRuntimeAdapter, llama_model, options={"continuous": True})
     with pytest.raises(UnsupportedError, match="an answer would depend on theirs"):
         open_session(OnnxRuntimeAdapter, llama_model, precision="int8", options={"continuous": 4})
+
+
+def test_other_providers_are_refused(llama_model, monkeypatch):
+    here = [*onnxruntime.get_available_providers(), "XnnpackExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: here)
+    options = {"continuous": 4, "provider": "xnnpack"}
     with pytest.raises(UnsupportedError, match="on the CPU only"):
-        open_session(
-            OnnxRuntimeAdapter, llama_model, options={"continuous": 4, "provider": "xnnpack"}
-        )
+        open_session(OnnxRuntimeAdapter, llama_model, options=options)
 
 
 def test_users_of_a_closed_loop_are_answered_together(llama_model):

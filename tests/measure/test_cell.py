@@ -95,6 +95,6 @@ def test_a_session_with_threads_of_its_own_tells_what_the_harness_used(tmp_path)
     job = make_job(workload, target, "closed_loop", tmp_path, tmp_path)
     result = cell.measure(job, OnnxRuntimeAdapter(), Silent(), RealClock())
     (point,) = result.points
-    assert point.metrics["output_tokens_per_s"].value > 0
+    assert point.metrics["throughput_output_tokens_per_s"].value > 0
     assert result.session["max_concurrency"] == 2
     assert isinstance(result.session["disturbance"]["harness_cores"], float)
