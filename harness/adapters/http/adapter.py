@@ -38,7 +38,7 @@ from harness.adapters.http.prerequisites import unserved
 from harness.adapters.http.processes import ClientProcesses, make_client
 from harness.adapters.http.proxy import Proxy, find_proxy
 from harness.adapters.http.secrets import Secret, find_key
-from harness.adapters.http.served_model import NamesModel, ServedModel
+from harness.adapters.http.served_model import ListedModel, ServedModel
 from harness.adapters.http.session import HttpSession
 from harness.adapters.http.transcription import TranscriptionCodec
 from harness.errors import AdapterError, PrerequisiteError, UnsupportedError
@@ -97,7 +97,7 @@ class HttpAdapter:
                 document, software = probe(client, server, secret, path, proxy)
                 codec.learn(path, document)
                 facts["server"] = software or facts.get("server")
-            if isinstance(codec, NamesModel) and codec.served.unlisted:
+            if isinstance(codec, ListedModel) and codec.served.unlisted:
                 ask_for_model(client, server, secret, codec, codec.served, proxy)
             return HttpSession(
                 server,

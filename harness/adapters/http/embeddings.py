@@ -11,36 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import EmbedRequest, Output, Request
-from harness.adapters.http.codec import Tally
 from harness.adapters.http.errors import AnswerError
 from harness.adapters.http.message import Body, Received, check, parse
 from harness.adapters.http.secrets import Secret
-from harness.adapters.http.served_model import ServedModel
+from harness.adapters.http.served_model import ListedModel
 from harness.adapters.receipt import Answer
 from harness.errors import UnsupportedError
 from harness.schema.server import ServerAddress
 
 
-class EmbeddingCodec:
+class EmbeddingCodec(ListedModel):
     """Sends a text, takes its vector: as numbers, or as base64 of little-endian float32.
 
     Numbers are asked for; `extra: {encoding_format: base64}` asks for the other.
     """
 
     def __init__(self, server: ServerAddress, secret: Secret) -> None:
-        self._server = server
-        self._secret = secret
-        self.served = ServedModel(server.model, secret)
-        self._tally = Tally()
+        super().__init__(server, secret)
         self._dimensions: int | None = None
-
-    def probes(self) -> tuple[str, ...]:
-        """Return the list of models."""
-        return ("/models",)
-
-    def learn(self, path: str, document: object) -> None:
-        """Take the server's list of models; PrerequisiteError if it leaves open which to ask."""
-        self.served.learn(document)
 
     def encode(self, request: Request) -> Body:
         """Return the body that asks for the vector of one text."""

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping
 
 from harness.adapters.base import Output, Request, TextRequest
-from harness.adapters.http.codec import Tally
 from harness.adapters.http.errors import (
     AnswerError,
     ErrorEventError,
@@ -21,7 +20,7 @@ from harness.adapters.http.errors import (
 )
 from harness.adapters.http.message import Body, Received, check, parse, words_of
 from harness.adapters.http.secrets import Secret
-from harness.adapters.http.served_model import ServedModel
+from harness.adapters.http.served_model import ListedModel
 from harness.adapters.http.sse import read_events
 from harness.adapters.receipt import Answer
 from harness.errors import UnsupportedError
@@ -31,7 +30,7 @@ from harness.models.texts import as_words
 from harness.schema.server import ServerAddress
 
 
-class TextCodec:
+class TextCodec(ListedModel):
     """Chat and completions. A token is there when the event that holds it has come whole.
 
     Servers may put several tokens into one event. So tokens are those of the server's `usage`, else
@@ -39,19 +38,8 @@ class TextCodec:
     """
 
     def __init__(self, server: ServerAddress, secret: Secret) -> None:
-        self._server = server
-        self._secret = secret
-        self.served = ServedModel(server.model, secret)
+        super().__init__(server, secret)
         self._chat = server.protocol == "openai-chat"
-        self._tally = Tally()
-
-    def probes(self) -> tuple[str, ...]:
-        """Return the list of models."""
-        return ("/models",)
-
-    def learn(self, path: str, document: object) -> None:
-        """Take the server's list of models; PrerequisiteError if it leaves open which to ask."""
-        self.served.learn(document)
 
     def encode(self, request: Request) -> Body:
         """Return the body that asks for exactly `max_new_tokens`, drawn as asked, as a stream."""

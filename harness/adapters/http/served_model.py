@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
+from harness.adapters.http.codec import Tally
 from harness.adapters.http.secrets import Secret
 from harness.errors import PrerequisiteError
+from harness.schema.server import ServerAddress
 
-__all__ = ["NamesModel", "ServedModel"]
+__all__ = ["ListedModel", "ServedModel"]
 
 SHOWN = 5
 
@@ -81,13 +82,22 @@ class ServedModel:
         return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
-@runtime_checkable
-class NamesModel(Protocol):
-    """A codec whose requests carry the model's name."""
+class ListedModel:
+    """What the codecs of a server that lists its models share; `served` is the one asked."""
 
-    @property
-    def served(self) -> ServedModel:
-        """The model that is asked."""
+    def __init__(self, server: ServerAddress, secret: Secret) -> None:
+        self._server = server
+        self._secret = secret
+        self._tally = Tally()
+        self.served = ServedModel(server.model, secret)
+
+    def probes(self) -> tuple[str, ...]:
+        """Return the list of models."""
+        return ("/models",)
+
+    def learn(self, path: str, document: object) -> None:
+        """Take the server's list of models; PrerequisiteError if it leaves open which to ask."""
+        self.served.learn(document)
 
 
 def _is_name(value: object) -> bool:

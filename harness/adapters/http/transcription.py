@@ -10,38 +10,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness.adapters.base import Output, Request, SpeechRequest
-from harness.adapters.http.codec import Tally
 from harness.adapters.http.errors import AnswerError
 from harness.adapters.http.message import Body, Received, check, parse
-from harness.adapters.http.secrets import Secret
-from harness.adapters.http.served_model import ServedModel
+from harness.adapters.http.served_model import ListedModel
 from harness.adapters.receipt import Answer
 from harness.errors import UnsupportedError
 from harness.models.audio import SAMPLE_RATE, draw_clip
-from harness.schema.server import ServerAddress
 
 
-class TranscriptionCodec:
+class TranscriptionCodec(ListedModel):
     """Sends sound, takes text. The server decides how long its answer is.
 
     A user's own recording is sent as it is. Otherwise a request holds log-mel features, from which
     sound cannot be had back: what is sent is a clip of the same length from the same generator,
     seeded by the features: equal in every run.
     """
-
-    def __init__(self, server: ServerAddress, secret: Secret) -> None:
-        self._server = server
-        self._secret = secret
-        self.served = ServedModel(server.model, secret)
-        self._tally = Tally()
-
-    def probes(self) -> tuple[str, ...]:
-        """Return the list of models."""
-        return ("/models",)
-
-    def learn(self, path: str, document: object) -> None:
-        """Take the server's list of models; PrerequisiteError if it leaves open which to ask."""
-        self.served.learn(document)
 
     def encode(self, request: Request) -> Body:
         """Return the form of one clip."""
