@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import Problem, SpecError
+from harness.models.asked import text_of
 from harness.models.prompts import MOST_PROBLEMS, Prompt, read_prompts
 from harness.models.requests import AnswerRequest, Output
 from harness.models.tokenizer import OwnTokenizer
@@ -27,10 +28,6 @@ from harness.yaml_reader import display_name
 MOST_PATTERN = 500
 MOST_TEXT = 20_000
 """Letters of an answer that are looked at."""
-
-
-class UnreadableError(Exception):
-    """An answer of the target that is no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +121,11 @@ def answer_requests(
 def count_right(
     questions: Sequence[Question], outputs: Sequence[Output], tokenizer: OwnTokenizer | None
 ) -> int:
-    """Return how many answers are right; UnreadableError if one cannot be read as text."""
+    """Return how many answers are right; BadOutputError if one cannot be read as text."""
     right = 0
     for question, output in zip(questions, outputs, strict=True):
-        text = output.text
-        if text is None:
-            if tokenizer is None or not len(output.tokens):
-                raise UnreadableError(
-                    f"the question at line {question.prompt.line} got no text; a target that is no "
-                    "server needs the gate's 'tokenizer'"
-                )
-            text = tokenizer.decode(output.tokens)
-        right += question.is_right(text)
+        what = f"the question at line {question.prompt.line}"
+        right += question.is_right(text_of(output, tokenizer, what))
     return right
 
 

@@ -16,6 +16,7 @@ from harness.models.requests import (
     SpeechRequest,
     TextRequest,
 )
+from harness.models.tokenizer import OwnTokenizer
 
 Ask = Callable[[Sequence[Request]], Sequence[Output]]
 """Runs requests (all of one type) on the target and returns their outputs in the same order."""
@@ -70,3 +71,17 @@ def generated(
             raise BadOutputError(f"request {number} gave a token outside [0, {vocabulary})")
         results.append(tokens.astype(np.int64))
     return results
+
+
+def text_of(output: Output, tokenizer: OwnTokenizer | None, what: str) -> str:
+    """Return the text that answers `what`: as it came, or read from the tokens.
+
+    Raises BadOutputError if there is neither, or nothing to read them with.
+    """
+    if output.text is not None:
+        return output.text
+    if tokenizer is None or not len(output.tokens):
+        raise BadOutputError(
+            f"{what} got no text; a target that is no server needs the gate's 'tokenizer'"
+        )
+    return tokenizer.decode(output.tokens)

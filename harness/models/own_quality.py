@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 
 from harness.errors import SpecError
 from harness.models import reference
-from harness.models.answers import (
-    UnreadableError,
-    answer_requests,
-    count_right,
-    read_questions,
-)
+from harness.models.answers import answer_requests, count_right, read_questions
+from harness.models.asked import Ask, text_of
 from harness.models.inputs import speech_prefix
 from harness.models.model import Model
 from harness.models.own_audio import plain_words, speech_requests, transcribed
 from harness.models.quality_metrics import kl_divergence, perplexity, word_error_rate
-from harness.models.requests import Output, Request, ScoreTextRequest
+from harness.models.requests import ScoreTextRequest
 from harness.models.tokenizer import OwnTokenizer, open_tokenizer
 from harness.schema.workload import (
     ExactAnswers,
@@ -32,15 +28,8 @@ from harness.schema.workload import (
 )
 from harness.statistics import wilson
 
-__all__ = [
-    "UnreadableError",
-    "judge_answers",
-    "judge_text",
-    "judge_transcripts",
-    "tokenizer_of",
-]
+__all__ = ["judge_answers", "judge_text", "judge_transcripts", "tokenizer_of"]
 
-Ask = Callable[[Sequence[Request]], Sequence[Output]]
 Score = Callable[[Sequence[ScoreTextRequest], int], NDArray[np.float64]]
 """Takes requests and the size of the vocabulary; returns the target's logits, all in a row."""
 
@@ -63,7 +52,7 @@ def judge_answers(
 ) -> tuple[dict[str, float], str]:
     """Return the lower end of the accuracy's interval, and the counts in words.
 
-    Raises SpecError if the questions are wrong, UnreadableError if an answer is no text.
+    Raises SpecError if the questions are wrong, BadOutputError if an answer is no text.
     """
     tokenizer = tokenizer_of(gate, workload, data)
     questions = read_questions(gate, data)
@@ -81,7 +70,7 @@ def judge_transcripts(
 ) -> tuple[dict[str, float], str]:
     """Return the word error rate over all recordings, and what it is of, in words.
 
-    Raises SpecError if the recordings are wrong, UnreadableError if an answer is no text.
+    Raises SpecError if the recordings are wrong, BadOutputError if an answer is no text.
     """
     tokenizer = tokenizer_of(gate, workload, data)
     recordings, spoken = transcribed(gate, data)
@@ -91,17 +80,10 @@ def judge_transcripts(
     if model is not None:
         steps = min(steps, model.text_context - len(prefix) + 1)
     requests = speech_requests(recordings, model, prefix, [steps] * len(recordings))
-    heard = []
-    for number, output in enumerate(ask(requests), 1):
-        text = output.text
-        if text is None:
-            if tokenizer is None or not len(output.tokens):
-                raise UnreadableError(
-                    f"recording {number} got no text; a target that is no server needs the gate's "
-                    "'tokenizer'"
-                )
-            text = tokenizer.decode(output.tokens)
-        heard.append(plain_words(text))
+    heard = [
+        plain_words(text_of(output, tokenizer, f"recording {number}"))
+        for number, output in enumerate(ask(requests), 1)
+    ]
     rate, words = word_error_rate(spoken, heard), sum(map(len, spoken))
     return {"word_error_rate": rate}, f"of {words} words in {len(spoken)} recordings"
 

@@ -21,12 +21,7 @@ from harness.models import reference
 from harness.models.asked import Ask, BadOutputError, answers, generated, scored
 from harness.models.inputs import draw_requests, speech_prefix
 from harness.models.model import Architecture, Model
-from harness.models.own_quality import (
-    UnreadableError,
-    judge_answers,
-    judge_text,
-    judge_transcripts,
-)
+from harness.models.own_quality import judge_answers, judge_text, judge_transcripts
 from harness.models.quality_metrics import (
     greedy_regret,
     kl_divergence,
@@ -140,7 +135,7 @@ def evaluate(
             values, said = judge_transcripts(gate, workload, partial(answers, ask), data)
         else:
             values = _judge_agreement(gate, workload, model, ask, data, cache)
-    except (BadOutputError, UnreadableError) as error:
+    except BadOutputError as error:
         return [_failed(gate.kind, limit, str(error)) for limit in _limits(gate, {})]
     return [_check(gate.kind, limit, values[limit[0]], said) for limit in _limits(gate, values)]
 
