@@ -12,6 +12,7 @@ from harness.measure.clock import Clock
 from harness.measure.patience import DRAIN_S, Patience, lost
 from harness.measure.query import TimedQuery
 from harness.measure.samples import TIMED_OUT, Samples
+from harness.measure.workers import work_at_once
 
 
 class ClosedLoop:
@@ -44,22 +45,11 @@ class ClosedLoop:
         self._changed = threading.Condition()
         self._answered: list[tuple[TimedQuery, list[int]]] = []
         self._timed_out: list[tuple[int, int]] = []
-        self._broken: list[BaseException] = []
 
     def run(self, users: int, start_ns: int) -> None:
         """Let `users` users send until the window closes; MeasurementError if an answer is lost."""
         self._waiting = [start_ns] * users
-        workers = min(users, self._session.max_concurrency or users)
-        if workers == 1:
-            self._work()
-        else:
-            threads = [threading.Thread(target=self._guarded, daemon=True) for _ in range(workers)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        if self._broken:
-            raise self._broken[0]
+        work_at_once(self._guarded, min(users, self._session.max_concurrency or users))
         self._answered.sort(key=lambda pair: pair[0].issued_ns)
 
     def write(self, samples: Samples, tokens_in: Sequence[int]) -> None:
@@ -72,12 +62,12 @@ class ClosedLoop:
     def _guarded(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # raised again by `run`, in the thread that waits
+        except BaseException:  # the other users end too
             with self._changed:
-                self._broken.append(error)
                 self._closed = True
                 self._waiting.clear()
                 self._changed.notify_all()
+            raise
 
     def _work(self) -> None:
         while (formed := self._form()) is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from harness.measure.open_loop import Offer, OpenLoop
 from harness.measure.patience import Patience, lost
 from harness.measure.query import TimedQuery
 from harness.measure.samples import Samples
+from harness.measure.workers import work_at_once
 from harness.traffic import Spikes, burst_arrivals, input_order, poisson_arrivals
 
 MOST_SAMPLES = 500_000
@@ -59,6 +59,12 @@ def tokens_in(request: Request) -> int:
     return len(request.prompt) if isinstance(request, TextRequest) else 0
 
 
+def check_batch(session: Session) -> None:
+    """Raise MeasurementError if a query of the session could hold no request."""
+    if session.max_batch < 1:
+        raise MeasurementError(f"the session's max_batch is {session.max_batch}, not 1 or more")
+
+
 class Driver:
     """Sends the workload's inputs to a session, always in whole seeded permutations.
 
@@ -77,15 +83,13 @@ class Driver:
         max_delay_s: float = 0.0,
         deadline_s: float | None = None,
     ) -> None:
-        if session.max_batch < 1:
-            raise MeasurementError(f"the session's max_batch is {session.max_batch}, not 1 or more")
+        check_batch(session)
         self._session = session
         self._inputs = inputs
         self._tokens_in = [tokens_in(request) for request in inputs]
         self._clock = clock
         self._seed = seed
-        deadline_ns = None if deadline_s is None else int(deadline_s * 1e9)
-        self._patience = Patience(int(max_delay_s * 1e9), deadline_ns)
+        self._patience = Patience.of(max_delay_s, deadline_s)
 
     def _order(self, count: int) -> list[int]:
         return [int(i) for i in input_order(len(self._inputs), count, self._seed)]
@@ -136,7 +140,7 @@ class Driver:
         ended = 0
 
         def send(query: TimedQuery) -> None:
-            self._submit(query)
+            query.issue(self._session)
             if most is not None and not query.complete:
                 self._await(query, query.issued_ns)
 
@@ -299,13 +303,6 @@ class Driver:
             chosen = list(itertools.islice(sources, size))
             yield chosen, [tokens[i] for i in chosen], [inputs[i] for i in chosen]
 
-    def _submit(self, query: TimedQuery) -> None:
-        query.issued_ns = self._clock.now_ns()
-        try:
-            self._session.submit(query)
-        except Exception as error:  # a session must not raise; it is the query's failure
-            query.fail(error)
-
     def _await(self, query: TimedQuery, due_ns: int) -> None:
         """Wait for an answer; MeasurementError if it is lost."""
         bounded = self._session.max_concurrency is not None
@@ -318,23 +315,14 @@ class Driver:
         width = min(width, 64)
         start = self._clock.now_ns()
         share = StopRule(stop.least_s, stop.most_s, math.ceil(stop.count / width))
-        parts: list[Samples | BaseException] = []
+        parts: list[Samples] = []
 
         def work() -> None:
-            try:
-                parts.append(self.closed(share, point=point, batch=batch, sent=sent))
-            except BaseException as error:  # re-raised below, in the thread that waits
-                parts.append(error)
+            parts.append(self.closed(share, point=point, batch=batch, sent=sent))
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(width)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        work_at_once(work, width)
         merged = Samples(point, start)
         for part in parts:
-            if isinstance(part, BaseException):
-                raise part
             shift = part.start_ns - start
             merged.rows.extend(
                 (row[0], row[1], *(t + shift if t >= 0 else t for t in row[2:6]), *row[6:])

@@ -184,6 +184,8 @@ class _Boundary:
             return "the headline point was not metered"
         if self._idle is None:
             return "the idle power with the session open was not metered at this boundary"
+        if not self._top.rate:
+            return "no request was served"
         return self._top, self._idle
 
     def _marginal(self) -> Found | str:
@@ -195,8 +197,6 @@ class _Boundary:
         if isinstance(both, str):
             return both
         top, idle = both
-        if not top.rate:
-            return "no request was served"
         value = (top.watts - idle.watts) / top.rate
         half = math.hypot(top.watts * top.uncertainty, idle.watts * idle.uncertainty) / top.rate
         return Found(value, value - half, value + half, 2, "joules above the warm idle power")
@@ -209,8 +209,6 @@ class _Boundary:
         if isinstance(both, str):
             return both
         top, idle = both
-        if not top.rate:
-            return "no request was served"
         assert self._point is not None
         remark = "" if self._point.slo_state == "met" else " (the SLO is unproven there)"
         return [idle, *(d for d in self._curve if d.rate < top.rate), top], remark

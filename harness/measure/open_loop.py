@@ -16,6 +16,7 @@ from harness.measure.clock import Clock
 from harness.measure.patience import DRAIN_S, Patience
 from harness.measure.query import TimedQuery
 from harness.measure.samples import TIMED_OUT, Samples
+from harness.measure.workers import work_at_once
 
 
 @dataclass(slots=True)
@@ -45,15 +46,7 @@ class OpenLoop:
 
     def run(self) -> None:
         """Send everything, then wait until all is answered or given up."""
-        workers = self._session.max_concurrency or 1
-        if workers == 1:
-            self._work()
-        else:
-            threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+        work_at_once(self._work, self._session.max_concurrency or 1)
         self._drain()
         self.queries.sort(key=lambda pair: pair[0].issued_ns)
 

@@ -22,6 +22,11 @@ class Patience:
     delay_ns: int = 0
     deadline_ns: int | None = None
 
+    @classmethod
+    def of(cls, delay_s: float, deadline_s: float | None) -> Patience:
+        """Return the same of seconds."""
+        return cls(int(delay_s * 1e9), None if deadline_s is None else int(deadline_s * 1e9))
+
     def left_s(self, due_ns: int, now_ns: int) -> float:
         """Return how many seconds to wait at `now_ns` for a request that was due at `due_ns`."""
         if self.deadline_ns is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from harness.adapters.base import Output, Request
+from harness.adapters.base import Output, Request, Session
 from harness.adapters.receipt import Receipt
 from harness.errors import AdapterError
 from harness.measure.clock import Clock
@@ -63,6 +63,14 @@ class TimedQuery:
         self._open = count
         self._receipts: dict[int, Receipt] | None = None
         self._waiter: threading.Lock | None = None
+
+    def issue(self, session: Session) -> None:
+        """Hand the query to `session` and stamp when. The hottest loops have this written out."""
+        self.issued_ns = self._now()
+        try:
+            session.submit(self)
+        except Exception as error:  # a session must not raise; it is the query's failure
+            self.fail(error)
 
     def tokens(self, index: int, count: int) -> None:
         """Stamp the first token of request `index`, and count what arrived."""

@@ -11,7 +11,7 @@ from harness.adapters.base import Request, Session
 from harness.errors import MeasurementError
 from harness.measure.chains import Chained, Chains
 from harness.measure.clock import Clock
-from harness.measure.drive import LEAD_NS, MOST_SAMPLES, StopRule, tokens_in
+from harness.measure.drive import LEAD_NS, MOST_SAMPLES, StopRule, check_batch, tokens_in
 from harness.measure.job import Job
 from harness.measure.patience import Patience
 from harness.measure.samples import Samples
@@ -55,16 +55,14 @@ class TaskDriver:
         max_delay_s: float = 0.0,
         deadline_s: float | None = None,
     ) -> None:
-        if session.max_batch < 1:
-            raise MeasurementError(f"the session's max_batch is {session.max_batch}, not 1 or more")
+        check_batch(session)
         self._session = session
         self._inputs = inputs
         self._clock = clock
         self._chained = chained
         self._seed = seed
         self._chains = Chains(inputs, chained, seed)
-        deadline_ns = None if deadline_s is None else int(deadline_s * 1e9)
-        self._patience = Patience(int(max_delay_s * 1e9), deadline_ns)
+        self._patience = Patience.of(max_delay_s, deadline_s)
         self._begun = 0
 
     def closed_loop(self, users: int, stop: StopRule, *, point: int = 0, sent: int = 0) -> Samples:

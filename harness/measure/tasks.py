@@ -19,6 +19,7 @@ from harness.measure.clock import Clock
 from harness.measure.patience import DRAIN_S, Patience, lost
 from harness.measure.query import TimedQuery
 from harness.measure.samples import TIMED_OUT, UNSERVED, Samples
+from harness.measure.workers import work_at_once
 from harness.models.conversation import TurnRequest, continued
 
 NEVER_NS = 1 << 62
@@ -107,7 +108,8 @@ class TaskLoop:
         if most is None:
             self._run_unbounded()
         else:
-            self._threads(self._work, min(most, len(self._due), MOST_WORKERS))
+            workers = min(most, len(self._due), MOST_WORKERS)
+            work_at_once(lambda: self._guarded(self._work), workers)
         if self._broken:
             raise self._broken[0]
         self._answered.sort(key=lambda pair: pair[0].issued_ns)
@@ -141,18 +143,6 @@ class TaskLoop:
         heapq.heappush(self._due, (due_ns, self._pushed, call))
         self._pushed += 1
 
-    def _threads(self, work: Callable[[], None], count: int) -> None:
-        if count <= 1:
-            work()
-            return
-        threads = [
-            threading.Thread(target=self._guarded, args=(work,), daemon=True) for _ in range(count)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
@@ -167,7 +157,7 @@ class TaskLoop:
     def _work(self) -> None:
         while (formed := self._form()) is not None:
             query, calls, due_ns = formed
-            self._submit(query)
+            query.issue(self._session)
             if not query.complete and not self._patience.settle(
                 query, due_ns, self._clock, bounded=True
             ):
@@ -187,7 +177,7 @@ class TaskLoop:
             assert isinstance(query, ToldQuery)
             flying[id(query)] = formed
             query.tell(lambda: answered.put((query, calls)))
-            self._submit(query)
+            query.issue(self._session)
 
         def give_up() -> None:
             now = self._clock.now_ns()
@@ -223,13 +213,6 @@ class TaskLoop:
         taker.start()
         self._guarded(issue)
         taker.join()
-
-    def _submit(self, query: TimedQuery) -> None:
-        query.issued_ns = self._clock.now_ns()
-        try:
-            self._session.submit(query)
-        except Exception as error:  # a session must not raise; it is the query's failure
-            query.fail(error)
 
     def _form(self, *, wait: bool = True) -> tuple[TimedQuery, list[Call], int] | None:
         """Return a query of what is due, its calls, and when its last was due; None at the end.

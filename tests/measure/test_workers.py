@@ -1,0 +1,32 @@
+"""Threads that do the same work at once."""
+
+import threading
+
+import pytest
+
+from harness.measure.workers import work_at_once
+
+
+def test_all_workers_are_at_work_at_once():
+    barrier = threading.Barrier(4)
+    work_at_once(lambda: barrier.wait(timeout=10), 4)
+
+
+def test_a_single_worker_needs_no_thread():
+    seen = []
+    work_at_once(lambda: seen.append(threading.current_thread()), 1)
+    assert seen == [threading.current_thread()]
+
+
+def test_what_one_worker_raises_is_raised_when_all_have_ended():
+    numbers, ended = iter(range(3)), []
+
+    def work():
+        number = next(numbers)
+        if number == 1:
+            raise KeyError(number)
+        ended.append(number)
+
+    with pytest.raises(KeyError, match="1"):
+        work_at_once(work, 3)
+    assert sorted(ended) == [0, 2]
