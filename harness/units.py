@@ -32,6 +32,11 @@ def count(value: float | None, reason: str | None = None) -> str:
     return _missing(value, reason) or f"{_whole(_present(value)):,}"
 
 
+def bare(value: float) -> str:
+    """Return a number that has no unit: a whole one as `12,345`, else three significant digits."""
+    return count(value) if value == round(value) else number(value)
+
+
 def counted(value: float, thing: str) -> str:
     """Return a number of things with their name: `1 unit`, `12,345 units`."""
     return f"{count(value)} {thing}{'' if value == 1 else 's'}"

@@ -83,6 +83,7 @@ def test_the_other_quantities():
     assert units.rate(1234.5, "tokens/s") == "1,235 tokens/s"
     assert units.count(1234567) == "1,234,567"
     assert units.number(0.0012345) == "0.00123"
+    assert [units.bare(value) for value in (12345.0, 2.5)] == ["12,345", "2.50"]
     assert units.quantity(0.25, "share") == "25 %"
     assert units.quantity(12, "requests/s") == "12.0 requests/s"
     assert units.quantity(0.0021, "J/request") == "2.10 mJ/request"

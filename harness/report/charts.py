@@ -5,11 +5,24 @@ Its colours come from the page's style sheet, so that it follows light, dark and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import units
 from harness.report import words
+from harness.report.frame import (
+    BOTTOM,
+    RIGHT,
+    TOP,
+    Tick,
+    from_left,
+    from_top,
+    grid,
+    marks,
+    place,
+    x_at,
+    y_at,
+)
 from harness.report.scale import Scale
 from harness.report.text import clip
 from harness.report.view import Row, Standing, WorkloadView
@@ -17,7 +30,6 @@ from harness.schema.record import Point
 from harness.schema.workload import SloLimit
 
 WIDTH, HEIGHT = 806, 331
-LEFT, RIGHT, TOP, BOTTOM = 60.0, 609.0, 16.0, 291.0
 LABEL_LENGTH = 28
 LONGEST_TOLD = 4000
 LABEL_GAP = 0.062
@@ -69,14 +81,6 @@ class Curve:
     capacity: tuple[float, float] | None = None
     evidence: str = "measured"
     doubt: str = "valid"
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A number on an axis, with its place along it."""
-
-    at: str
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +246,9 @@ def _chart(
     heights = spread_heights(
         [(up.share(c.operations[-1].latency_s), i) for i, c in enumerate(curves)]
     )
-    across_ticks = tuple(Tick(_place(_x(across, t)), _rate_tick(t)) for t in across.ticks())
-    up_ticks = tuple(Tick(_place(_y(up, t)), units.seconds(t)) for t in up.ticks())
-    limit_y = _y(up, limit.limit_s)
+    across_ticks = tuple(Tick(x_at(across, t), units.bare(t)) for t in across.ticks())
+    up_ticks = tuple(Tick(y_at(up, t), units.seconds(t)) for t in up.ticks())
+    limit_y = from_top(up, limit.limit_s)
     spoken = "; ".join(_spoken(curve) for curve in curves)
     return CurveChart(
         key=f"{view.key}-curve-{index}",
@@ -255,10 +259,9 @@ def _chart(
         up=what,
         across_ticks=across_ticks,
         up_ticks=up_ticks,
-        grid="".join(f"M{tick.at} {TOP:g}V{BOTTOM:g}" for tick in across_ticks)
-        + "".join(f"M{LEFT:g} {tick.at}H{RIGHT:g}" for tick in up_ticks),
-        limit=Tick(_place(limit_y), f"limit {units.seconds(limit.limit_s)}"),
-        limit_label_y=_place(max(limit_y - 4, TOP + 9)),
+        grid=grid(across_ticks, up_ticks),
+        limit=Tick(place(limit_y), f"limit {units.seconds(limit.limit_s)}"),
+        limit_label_y=place(max(limit_y - 4, TOP + 9)),
         curves=tuple(_drawn(curve, i, across, up, heights[i]) for i, curve in enumerate(curves)),
         left_out=tuple(left_out),
         remarks=tuple(f"{c.label}: {_remark(c)}" for c in curves if _remark(c)),
@@ -291,55 +294,32 @@ def _axes_note(across: Scale, up: Scale) -> str:
 def _drawn(curve: Curve, index: int, across: Scale, up: Scale, height: float) -> DrawnCurve:
     """Return `curve` as paths; its label stands at `height`, a share of that of the axes."""
     shape = SHAPES[index % len(SHAPES)]
-    places = [
-        (o, f"{_place(_x(across, o.rate))} {_place(_y(up, o.latency_s))}") for o in curve.operations
-    ]
-    label_y = _place(BOTTOM - (BOTTOM - TOP) * height)
+    places = [(o, f"{x_at(across, o.rate)} {y_at(up, o.latency_s)}") for o in curve.operations]
+    label_y = place(BOTTOM - (BOTTOM - TOP) * height)
     band = None
     if curve.capacity is not None:
-        low, high = (_x(across, rate) for rate in curve.capacity)
-        band = Band(_place(low), _place(max(high - low, 1.0)))
+        low, high = (from_left(across, rate) for rate in curve.capacity)
+        band = Band(place(low), place(max(high - low, 1.0)))
     strong = curve.standing in STRONG
     sure = curve.doubt == "valid"
     return DrawnCurve(
         label=clip(curve.label, LABEL_LENGTH),
         standing=curve.standing,
-        line="M" + "L".join(place for _, place in places),
+        line="M" + "L".join(at for _, at in places),
         intervals="".join(
-            f"M{_place(_x(across, o.rate))} {_place(_y(up, o.low_s))}V{_place(_y(up, o.high_s))}"
+            f"M{x_at(across, o.rate)} {y_at(up, o.low_s)}V{y_at(up, o.high_s)}"
             for o in curve.operations
             if o.low_s is not None and o.high_s is not None
         ),
-        kept=_marks((place for o, place in places if o.state == "met" and sure), shape),
-        others=_marks((place for o, place in places if o.state != "met" or not sure), shape),
-        proven=_marks((place for o, place in places if o.proven and strong), RING),
+        kept=marks((at for o, at in places if o.state == "met" and sure), shape),
+        others=marks((at for o, at in places if o.state != "met" or not sure), shape),
+        proven=marks((at for o, at in places if o.proven and strong), RING),
         leader=f"M{places[-1][1]}L{RIGHT:g} {label_y}h16",
-        key=_marks([f"{RIGHT + 25:g} {label_y}"], shape),
+        key=marks([f"{RIGHT + 25:g} {label_y}"], shape),
         label_y=label_y,
         band=band,
         dashed=curve.evidence != "measured",
     )
-
-
-def _marks(places: Iterable[str], shape: str) -> str:
-    return "".join(f"M{place}{shape}" for place in places)
-
-
-def _x(scale: Scale, value: float) -> float:
-    return LEFT + (RIGHT - LEFT) * scale.share(value)
-
-
-def _y(scale: Scale, value: float) -> float:
-    return BOTTOM - (BOTTOM - TOP) * scale.share(value)
-
-
-def _place(value: float) -> str:
-    """Return a place to a tenth, which is a seventh of a pixel on the screen."""
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _rate_tick(value: float) -> str:
-    return units.count(value) if value == round(value) else units.number(value)
 
 
 def spread_heights(ends: Sequence[tuple[float, int]], gap: float = LABEL_GAP) -> dict[int, float]:
@@ -347,8 +327,8 @@ def spread_heights(ends: Sequence[tuple[float, int]], gap: float = LABEL_GAP) ->
     gap = min(gap, 1.0 / len(ends))
     heights: dict[int, float] = {}
     floor = 0.0
-    for place, index in sorted(ends):
-        heights[index] = max(place, floor)
+    for end, index in sorted(ends):
+        heights[index] = max(end, floor)
         floor = heights[index] + gap
     ceiling = 1.0
     for _, index in sorted(ends, reverse=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from harness import units
-from harness.report.plot import BOTTOM, Axes, Charted, Layer, plot
+from harness.report.frame import BOTTOM
+from harness.report.plot import Axes, Charted, Layer, plot
 from harness.report.scale import Scale
 from harness.schema.record import Histogram
 

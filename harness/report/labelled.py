@@ -8,20 +8,26 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.report.charts import (
-    BOTTOM,
     LABEL_LENGTH,
-    LEFT,
     LONGEST_TOLD,
-    RIGHT,
     RING,
     SHAPES,
-    TOP,
     CurveChart,
     DrawnCurve,
-    Tick,
     spread_heights,
 )
-from harness.report.plot import place
+from harness.report.frame import (
+    BOTTOM,
+    RIGHT,
+    TOP,
+    Tick,
+    grid,
+    logarithmic_note,
+    marks,
+    place,
+    x_at,
+    y_at,
+)
 from harness.report.scale import Scale
 from harness.report.text import clip
 from harness.report.view import Standing
@@ -66,20 +72,19 @@ def labelled(
     """Return the chart of `series`, of which there must be one at least."""
     ends = [(up.scale.share(each.points[-1][1]), index) for index, each in enumerate(series)]
     heights = spread_heights(ends)
-    across_ticks = tuple(Tick(_x(across, value), label) for value, label in across.ticks)
-    up_ticks = tuple(Tick(_y(up, value), label) for value, label in up.ticks)
+    across_ticks = tuple(Tick(x_at(across.scale, value), label) for value, label in across.ticks)
+    up_ticks = tuple(Tick(y_at(up.scale, value), label) for value, label in up.ticks)
     return CurveChart(
         key=key,
         heading=title,
-        axes=_note(across, up),
+        axes=logarithmic_note(across.scale, up.scale),
         title=title,
         description=clip(f"{'; '.join(each.told for each in series)}.", LONGEST_TOLD),
         up=up.name,
         across=across.name,
         across_ticks=across_ticks,
         up_ticks=up_ticks,
-        grid="".join(f"M{tick.at} {TOP:g}V{BOTTOM:g}" for tick in across_ticks)
-        + "".join(f"M{LEFT:g} {tick.at}H{RIGHT:g}" for tick in up_ticks),
+        grid=grid(across_ticks, up_ticks),
         limit=None,
         limit_label_y="",
         curves=tuple(_drawn(e, i, across, up, heights[i]) for i, e in enumerate(series)),
@@ -90,10 +95,10 @@ def labelled(
 
 def _drawn(series: Series, index: int, across: Named, up: Named, height: float) -> DrawnCurve:
     shape = SHAPES[index % len(SHAPES)]
-    corners = [(_x(across, x), _y(up, y)) for x, y in series.points]
+    corners = [(x_at(across.scale, x), y_at(up.scale, y)) for x, y in series.points]
     places = [f"{x} {y}" for x, y in corners]
     label_y = place(BOTTOM - (BOTTOM - TOP) * height)
-    marks = "".join(f"M{places[i]}{shape}" for i in series.marked)
+    marked = marks((places[i] for i in series.marked), shape)
     key = f"M{RIGHT + 25:g} {label_y}{shape}"
     return DrawnCurve(
         label=clip(series.label, LABEL_LENGTH),
@@ -101,13 +106,15 @@ def _drawn(series: Series, index: int, across: Named, up: Named, height: float) 
         # Made of numbers here: markup, which the page does not cut as it cuts text.
         line=Markup(_path(corners)),
         intervals="".join(
-            f"M{_x(across, x)} {_y(up, low)}V{_y(up, high)}" for x, low, high in series.up
+            f"M{x_at(across.scale, x)} {y_at(up.scale, low)}V{y_at(up.scale, high)}"
+            for x, low, high in series.up
         )
         + "".join(
-            f"M{_x(across, low)} {_y(up, y)}H{_x(across, high)}" for y, low, high in series.across
+            f"M{x_at(across.scale, low)} {y_at(up.scale, y)}H{x_at(across.scale, high)}"
+            for y, low, high in series.across
         ),
-        kept="" if series.hollow else marks,
-        others=marks if series.hollow else "",
+        kept="" if series.hollow else marked,
+        others=marked if series.hollow else "",
         proven=f"M{places[-1]}{RING}" if series.ringed else "",
         leader=f"M{places[-1]}L{RIGHT:g} {label_y}h16",
         key=key,
@@ -129,19 +136,3 @@ def _path(corners: Sequence[tuple[str, str]]) -> str:
             level = ""
         x, y = next_x, next_y
     return path + level
-
-
-def _note(across: Named, up: Named) -> str:
-    if across.scale.logarithmic and up.scale.logarithmic:
-        return "Both axes are logarithmic."
-    if up.scale.logarithmic:
-        return "The upright axis is logarithmic."
-    return "The level axis is logarithmic." if across.scale.logarithmic else ""
-
-
-def _x(axis: Named, value: float) -> str:
-    return place(LEFT + (RIGHT - LEFT) * axis.scale.share(value))
-
-
-def _y(axis: Named, value: float) -> str:
-    return place(BOTTOM - (BOTTOM - TOP) * axis.scale.share(value))

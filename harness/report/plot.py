@@ -10,21 +10,14 @@ from markupsafe import Markup
 from harness import units
 from harness.report.bars import BarDrawing
 from harness.report.charts import CurveChart
+from harness.report.frame import Tick, grid, logarithmic_note, marks, x_at, y_at
 from harness.report.scale import Scale
 from harness.report.text import clip
 
-LEFT, RIGHT, TOP, BOTTOM = 60.0, 794.0, 16.0, 291.0
+RIGHT = 794.0
 CROSS = "m-3-3l6 6m0-6l-6 6"
 DOT = "h0"
 LONGEST_TOLD = 1500
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A number on an axis, with its place along it."""
-
-    at: str
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +84,15 @@ class Axes:
 
     def x(self, value: float) -> str:
         """Return the place of `value` from the left."""
-        return place(LEFT + (RIGHT - LEFT) * self.across.share(value))
+        return x_at(self.across, value, RIGHT)
 
     def y(self, value: float) -> str:
         """Return the place of `value` from the top."""
-        return place(BOTTOM - (BOTTOM - TOP) * self.up.share(value))
+        return y_at(self.up, value)
 
     def marks(self, points: Iterable[tuple[float, float]], shape: str) -> str:
         """Return a path of `shape` at each point."""
-        return "".join(f"M{self.place(*point)}{shape}" for point in points)
+        return marks((self.place(*point) for point in points), shape)
 
     def line(self, points: Iterable[tuple[float, float]]) -> str:
         """Return a path from point to point; empty without points."""
@@ -109,11 +102,7 @@ class Axes:
     @property
     def note(self) -> str:
         """Which axes are logarithmic, in a sentence."""
-        if self.across.logarithmic and self.up.logarithmic:
-            return "Both axes are logarithmic."
-        if self.up.logarithmic:
-            return "The upright axis is logarithmic."
-        return "The level axis is logarithmic." if self.across.logarithmic else ""
+        return logarithmic_note(self.across, self.up)
 
 
 def plot(
@@ -138,20 +127,12 @@ def plot(
         up=names[1],
         across_ticks=across_ticks,
         up_ticks=up_ticks,
-        grid="".join(f"M{tick.at} {TOP:g}V{BOTTOM:g}" for tick in across_ticks)
-        + "".join(f"M{LEFT:g} {tick.at}H{RIGHT:g}" for tick in up_ticks),
+        grid=grid(across_ticks, up_ticks, RIGHT),
         # Paths are made of numbers here: markup, which the page does not cut as it cuts text.
         layers=tuple(Layer(each.kind, Markup(each.path)) for each in layers if each.path),
         limits=tuple(Tick(axes.y(value), label) for value, label in limits),
     )
 
 
-def place(value: float) -> str:
-    """Return a place to a tenth, which is a seventh of a pixel on the screen."""
-    return f"{value:.1f}".removesuffix(".0")
-
-
 def _label(value: float, unit: str) -> str:
-    if unit == "1":
-        return units.count(value) if value == round(value) else units.number(value)
-    return units.quantity(value, unit)
+    return units.bare(value) if unit == "1" else units.quantity(value, unit)

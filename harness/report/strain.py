@@ -87,9 +87,7 @@ def burst(view: WorkloadView) -> tuple[Charted, ...]:
     found = view.decision.burst
     if found is None:
         return ()
-    whole = found.factor == round(found.factor)
-    factor = units.count(found.factor) if whole else units.number(found.factor)
-    times = f"{factor} times the peak"
+    times = f"{units.bare(found.factor)} times the peak"
     return (
         Charted(
             heading=f"A burst of {times}",

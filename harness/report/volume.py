@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from harness import units
 from harness.mapper.uncertainty import volume_text
-from harness.report.charts import BOTTOM, LEFT, RIGHT, TOP, CurveChart, Numbered, Tick
+from harness.report.charts import CurveChart, Numbered
+from harness.report.frame import Tick, from_left, from_top, place, x_at
 from harness.report.horizon import named, remarks
 from harness.report.labelled import Named, Series, labelled
 from harness.report.option_tables import cost_is_modelled
-from harness.report.plot import Charted, place
+from harness.report.plot import Charted
 from harness.report.scale import Scale
 from harness.report.text import clip
 from harness.report.view import Row, WorkloadView
@@ -172,7 +173,7 @@ def _chart(
     )
     return replace(
         chart,
-        upright=Tick(place(_x(across, costs.planned)), "planned"),
+        upright=Tick(x_at(across, costs.planned), "planned"),
         numbered=tuple(_numbered(turns(decision), across, up)),
     )
 
@@ -181,11 +182,7 @@ def _dollars(up: Scale) -> tuple[str, tuple[tuple[float, str], ...]]:
     """Return the name of the axis and its numbers, in thousands or millions if they are long."""
     fitting = [each for each in SIZES if up.high / each[0] <= LONGEST_TICK]
     size, word = fitting[0] if fitting else SIZES[-1]
-    return f"First year, {word}USD", tuple((t, _short(t / size)) for t in up.ticks())
-
-
-def _short(value: float) -> str:
-    return units.count(value) if value == round(value) else units.number(value)
+    return f"First year, {word}USD", tuple((t, units.bare(t / size)) for t in up.ticks())
 
 
 def _series(row: Row, line: VolumeLine, costs: VolumeCosts, across: Scale, up: Scale) -> Series:
@@ -193,7 +190,7 @@ def _series(row: Row, line: VolumeLine, costs: VolumeCosts, across: Scale, up: S
     assert option is not None
     marked = {_at(line, volume) for volume in _decades(costs)}
     every = list(zip(line.requests_per_month, line.usd_per_year, strict=True))
-    kept = _straightened([(_x(across, v), _y(up, usd)) for v, usd in every], marked)
+    kept = _straightened([(from_left(across, v), from_top(up, usd)) for v, usd in every], marked)
     told = ", ".join(
         f"{units.usd(line.usd_per_year[i])} at {volume_text(line.requests_per_month[i])}"
         for i in sorted(marked)[::2]
@@ -234,7 +231,7 @@ def _numbered(found: Sequence[Turn], across: Scale, up: Scale) -> Iterator[Numbe
     """Yield the turns, each with its number above it and none upon another."""
     taken: list[Point] = []
     for turn in found:
-        x, y = _x(across, turn.requests_per_month), _y(up, turn.usd_per_year)
+        x, y = from_left(across, turn.requests_per_month), from_top(up, turn.usd_per_year)
         label = (x, y - 7)
         while any(
             abs(label[0] - other[0]) < NUMBER_WIDTH and abs(label[1] - other[1]) < NUMBER_HEIGHT
@@ -243,11 +240,3 @@ def _numbered(found: Sequence[Turn], across: Scale, up: Scale) -> Iterator[Numbe
             label = (label[0], label[1] - NUMBER_HEIGHT)
         taken.append(label)
         yield Numbered(place(x), place(y), place(label[0]), place(label[1]), str(turn.number))
-
-
-def _x(scale: Scale, value: float) -> float:
-    return LEFT + (RIGHT - LEFT) * scale.share(value)
-
-
-def _y(scale: Scale, value: float) -> float:
-    return BOTTOM - (BOTTOM - TOP) * scale.share(value)
