@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.errors import SpecError
-from harness.models.own_files import refuse_pickle
+from harness.models.own_files import refuse_pickle, state_of, unreadable
 from harness.schema.base import Precision
 from harness.schema.model import GgufModel, LlamaModel
 
@@ -104,14 +104,7 @@ def read_header(path: Path) -> GgufHeader:
 
     Raises SpecError, with the reason, if it is no whole GGUF file, or not one of a Llama.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise SpecError(
-            f"cannot read the model {path}: {error.strerror}",
-            hint="a model's files are named relative to the folder of the workloads",
-        ) from error
-    return _read(path.absolute(), state.st_size, state.st_mtime_ns)
+    return _read(*state_of(path, "model"))
 
 
 @lru_cache(maxsize=8)
@@ -127,7 +120,7 @@ def _read(path: Path, size: int, changed_ns: int) -> GgufHeader:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return _header(_Cursor(content, path))
     except OSError as error:
-        raise SpecError(f"cannot read the model {path}: {error.strerror}") from error
+        raise unreadable(path, "model", error) from error
 
 
 @dataclass(slots=True)

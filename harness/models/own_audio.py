@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from harness.data_files import Listed, listed
 from harness.errors import Problem, SpecError
 from harness.models.audio import FRAMES_PER_S, SAMPLE_RATE, log_mel
+from harness.models.own_files import content_of
 from harness.models.prompts import MOST_PROBLEMS, check_mean
 from harness.models.requests import SpeechRequest
-from harness.models.wav import decode_wav, read_sound
+from harness.models.wav import decode_wav
 from harness.schema.workload import AudioFileInputs, Transcripts, WhisperModel
 from harness.yaml_reader import display_name
+
+MOST_BYTES = 500_000_000
+"""Of one recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,5 +131,5 @@ def _read_listed(row: Listed, path: Path) -> Recording:
 
 
 def _read(path: Path) -> Recording:
-    content = read_sound(path)
+    content = content_of(path, "recording", MOST_BYTES)
     return Recording(content, decode_wav(content, path))

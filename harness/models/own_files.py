@@ -1,4 +1,4 @@
-"""Reads the files of a user's own model: as data only, never as code.
+"""Reads a user's own files of models, tokens and sound: as data only, never as code.
 
 A pickle runs code when it is loaded, so it is recognised and refused, whatever its name.
 """
@@ -24,18 +24,9 @@ def read_bytes(path: Path) -> bytes:
 
     Raises SpecError if it cannot be read, is empty, is too large, or is a pickle.
     """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise SpecError(f"{path} is larger than {MOST_BYTES:,} bytes")
-        content = path.read_bytes()
-    except OSError as error:
-        raise SpecError(
-            f"cannot read the model {path}: {error.strerror}",
-            hint="a model's files are named relative to the folder of the workloads",
-        ) from error
+    content = content_of(path, "model", MOST_BYTES)
     if not content:
         raise SpecError(f"{path} is empty")
-    refuse_pickle(content, path)
     return content
 
 
@@ -45,6 +36,41 @@ def read_text(path: Path) -> str:
         return read_bytes(path).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
+
+
+def content_of(path: Path, what: str, most_bytes: int) -> bytes:
+    """Return the content of the file `path`, which messages call `what`; it may be empty.
+
+    Raises SpecError if it cannot be read, is too large, or is a pickle.
+    """
+    try:
+        if path.stat().st_size > most_bytes:
+            raise SpecError(f"{path} is larger than {most_bytes:,} bytes")
+        content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, what, error) from error
+    refuse_pickle(content, path)
+    return content
+
+
+def state_of(path: Path, what: str) -> tuple[Path, int, int]:
+    """Return what a cache knows a file by: where it is, its bytes, and when it changed (ns).
+
+    Raises SpecError, which calls it `what`, if there is none.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise unreadable(path, what, error) from error
+    return path.absolute(), state.st_size, state.st_mtime_ns
+
+
+def unreadable(path: Path, what: str, error: OSError) -> SpecError:
+    """Return the error that the file `path`, the `what`, cannot be read."""
+    return SpecError(
+        f"cannot read the {what} {path}: {error.strerror}",
+        hint="files are named relative to the folder of the workloads, or of their list",
+    )
 
 
 def refuse_pickle(content: bytes, path: Path) -> None:

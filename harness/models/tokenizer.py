@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import PrerequisiteError, SpecError
-from harness.models.own_files import refuse_pickle
+from harness.models.own_files import content_of, state_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -69,20 +69,12 @@ def open_tokenizer(path: Path) -> OwnTokenizer:
 
     Raises SpecError if it is no tokenizer.json, PrerequisiteError without the package.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise SpecError(
-            f"cannot read the tokenizer {path}: {error.strerror}",
-            hint="files are named relative to the folder of the workloads",
-        ) from error
-    return _open(path.absolute(), state.st_size, state.st_mtime_ns)
+    return _open(*state_of(path, "tokenizer"))
 
 
 @lru_cache(maxsize=4)
 def _open(path: Path, size: int, changed_ns: int) -> OwnTokenizer:
-    if size > MOST_BYTES:
-        raise SpecError(f"{path} is larger than {MOST_BYTES:,} bytes")
+    content = content_of(path, "tokenizer", MOST_BYTES)
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -90,8 +82,6 @@ def _open(path: Path, size: int, changed_ns: int) -> OwnTokenizer:
             f"the tokenizer {path} needs the package 'tokenizers': {error}",
             hint="pip install 'accelerator-harness[text]'",
         ) from error
-    content = path.read_bytes()
-    refuse_pickle(content, path)
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:

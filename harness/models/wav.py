@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from harness.errors import SpecError
 from harness.models.audio import SAMPLE_RATE
-from harness.models.own_files import refuse_pickle
 
-MOST_BYTES = 500_000_000
 MOST_CHANNELS = 8
 RATES_HZ = (4_000, 384_000)
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -26,21 +24,6 @@ PCM_GUID = b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
 WIDTHS = {16: 2, 24: 3, 32: 4}
 """Bits of a sample that are read: its bytes."""
 FORMATS = {2: "ADPCM", FLOAT: "float", 6: "A-law", 7: "mu-law", 0x55: "MP3"}
-
-
-def read_sound(path: Path) -> bytes:
-    """Return the content of the file `path`; SpecError if it is none, empty, or too large."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise SpecError(f"{path} is larger than {MOST_BYTES:,} bytes")
-        content = path.read_bytes()
-    except OSError as error:
-        raise SpecError(
-            f"cannot read the recording {path}: {error.strerror}",
-            hint="recordings are named relative to the folder of the workloads, or of their list",
-        ) from error
-    refuse_pickle(content, path)
-    return content
 
 
 def decode_wav(content: bytes, path: Path) -> NDArray[np.float32]:

@@ -153,6 +153,14 @@ def test_what_is_no_tokenizer_is_refused(folder, content, said):
         open_tokenizer(folder / "tokenizer.json")
 
 
+def test_a_tokenizer_that_cannot_be_read_is_refused(folder):
+    with pytest.raises(SpecError, match=r"cannot read the tokenizer .*own\.json: No such file"):
+        open_tokenizer(folder / "own.json")
+    (folder / "own.json").mkdir()
+    with pytest.raises(SpecError, match=r"cannot read the tokenizer .*own\.json: Is a directory"):
+        open_tokenizer(folder / "own.json")
+
+
 def test_conversations_are_for_servers(folder):
     talk = [{"role": "system", "content": "be short"}, {"role": "user", "content": "why?"}]
     name = write(folder, {"messages": talk})
