@@ -20,6 +20,7 @@ LimitName = Literal[
     "targets",
     "stock",
 ]
+"""The limits of a shared fleet that a buyer could loosen."""
 
 
 class Stock(Spec):

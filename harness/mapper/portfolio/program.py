@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from harness.mapper.portfolio.problem import FloatArray, Problem
-
-Limit = Literal[
-    "budget",
-    "yearly_budget",
-    "power",
-    "stacks",
-    "vendor_share",
-    "second_source",
-    "targets",
-    "stock",
-]
-"""The limits of a problem that a buyer could loosen."""
+from harness.schema.portfolio import LimitName
 
 Entry = tuple[int, float]
 """A column and its value."""
@@ -45,7 +34,7 @@ class Program:
     least: FloatArray
     most: FloatArray
     whole: FloatArray
-    tags: tuple[Limit | None, ...]
+    tags: tuple[LimitName | None, ...]
 
     def units_at(self, column: int = 0) -> int:
         """Return the column of the units bought of target `column`."""
@@ -56,7 +45,7 @@ class Program:
         return self.units_at(self.targets) + column
 
 
-def program_of(problem: Problem, *, loosened: Sequence[Limit] = ()) -> Program:
+def program_of(problem: Problem, *, loosened: Sequence[LimitName] = ()) -> Program:
     """Return the program of `problem`.
 
     With `loosened`, those limits may be exceeded, and the objective is by how much in all, each in
@@ -73,7 +62,7 @@ def program_of(problem: Problem, *, loosened: Sequence[Limit] = ()) -> Program:
 class _Rows:
     """Collects the rows of a problem, and the slack of what is loosened."""
 
-    def __init__(self, problem: Problem, loosened: frozenset[Limit]) -> None:
+    def __init__(self, problem: Problem, loosened: frozenset[LimitName]) -> None:
         self.problem, self.loosened = problem, loosened
         serves = problem.serves
         self.pairs = tuple((int(i), int(j)) for i, j in zip(*np.nonzero(serves), strict=True))
@@ -99,7 +88,7 @@ class _Rows:
         self.value: list[float] = []
         self.lower: list[float] = []
         self.upper: list[float] = []
-        self.tags: list[Limit | None] = []
+        self.tags: list[LimitName | None] = []
 
     def _usd(self, unit_usd: Sequence[float]) -> FloatArray:
         """Return what each column costs in USD a year."""
@@ -118,7 +107,7 @@ class _Rows:
         *,
         low: float = -np.inf,
         high: float = np.inf,
-        tag: Limit | None = None,
+        tag: LimitName | None = None,
     ) -> None:
         """Add the row low <= sum of value x column <= high."""
         number = len(self.lower)
@@ -132,7 +121,7 @@ class _Rows:
         self.tags.append(tag)
 
     def _loose(
-        self, limit: Limit, weight: float, *, whole: bool = False, most: float = np.inf
+        self, limit: LimitName, weight: float, *, whole: bool = False, most: float = np.inf
     ) -> list[Entry]:
         """Return the entry of a new slack, if `limit` is loosened; else nothing."""
         if limit not in self.loosened:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from harness.mapper.portfolio.check import Row, rows
 from harness.mapper.portfolio.highs import fleet_from, solve
 from harness.mapper.portfolio.problem import Fleet, Limits, Problem
-from harness.mapper.portfolio.program import Limit, program_of
+from harness.mapper.portfolio.program import program_of
+from harness.schema.portfolio import LimitName
 
 NODES = 5_000
 TIME_LIMIT_S = 10.0
@@ -22,16 +23,16 @@ class Relaxation:
     was complete, so that no smaller step would do.
     """
 
-    limits: tuple[Limit, ...]
+    limits: tuple[LimitName, ...]
     broken: tuple[Row, ...]
     least: bool
 
 
-def stated(problem: Problem) -> tuple[Limit, ...]:
+def stated(problem: Problem) -> tuple[LimitName, ...]:
     """Return the limits that the problem has."""
     limits = problem.limits
     serving = problem.serves.sum(axis=1)
-    has: dict[Limit, bool] = {
+    has: dict[LimitName, bool] = {
         "budget": limits.budget_usd is not None,
         "yearly_budget": limits.budget_usd_per_year is not None,
         "power": limits.power_kw is not None,
@@ -58,7 +59,7 @@ def relaxations(problem: Problem) -> tuple[Relaxation, ...]:
     return () if together is None else (together,)
 
 
-def _loosened(problem: Problem, names: tuple[Limit, ...]) -> Relaxation | None:
+def _loosened(problem: Problem, names: tuple[LimitName, ...]) -> Relaxation | None:
     if names == ("vendor_share",):
         return _least_vendor_share(problem)
     program = program_of(problem, loosened=names)
@@ -94,7 +95,7 @@ def _at_share(problem: Problem, share: float) -> Fleet | None:
 
 
 def _judged(
-    problem: Problem, fleet: Fleet, names: tuple[Limit, ...], proved: bool
+    problem: Problem, fleet: Fleet, names: tuple[LimitName, ...], proved: bool
 ) -> Relaxation | None:
     """Return the relaxation that `fleet` stands for; None if it breaks more than `names`."""
     broken = tuple(row for row in rows(problem, fleet) if not row.kept)
@@ -104,7 +105,7 @@ def _judged(
     return Relaxation(tuple(n for n in names if n in blamed), broken, proved)
 
 
-def _without(problem: Problem, names: tuple[Limit, ...]) -> Problem:
+def _without(problem: Problem, names: tuple[LimitName, ...]) -> Problem:
     """Return the problem without the limits in `names`."""
     old = problem.limits
     limits = Limits(
