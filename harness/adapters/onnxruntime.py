@@ -62,27 +62,9 @@ class OnnxRuntimeAdapter:
         options = read_options(target, "continuous", "provider")
         runtime, architecture = target.runtime, model.computed
         provider = onnxruntime_providers.provider_of(target, options)
-        if runtime.precision not in PRECISIONS:
-            raise UnsupportedError(
-                f"the onnxruntime adapter computes in {', '.join(PRECISIONS)}, "
-                f"not in {runtime.precision}"
-            )
-        if runtime.precision == "int8" and provider.name != CPU:
-            raise UnsupportedError(f"{provider.name} has no dynamically quantised products")
-        if runtime.precision == "int4" and provider.name != CPU:
-            raise UnsupportedError("the onnxruntime adapter computes in int4 on the CPU only")
         joined = options.continuous if isinstance(architecture, LlamaModel) else None
-        if joined and provider.name != CPU:
-            raise UnsupportedError(
-                "the onnxruntime adapter batches continuously on the CPU only: other providers "
-                "have not been tried"
-            )
-        if joined and runtime.precision == "int8":
-            raise UnsupportedError(
-                "dynamic int8 has one scale for the activations of a whole batch: in a batch that "
-                "others join, an answer would depend on theirs, which no quality gate sees; int4 "
-                "has scales for each position"
-            )
+        together = 1 if isinstance(architecture, RowModel) else joined or options.max_sequences
+        _check(runtime.precision, provider, joined=joined is not None, together=together)
         folder = continuous_folder(model) if joined else model.onnx("standard")
         if runtime.precision == "int8":
             folder = quantised(folder)
@@ -118,6 +100,32 @@ class OnnxRuntimeAdapter:
         call = {"call": "InferenceSession.run_with_iobinding; the cache stays in OrtValues"}
         description |= call
         return SequenceSession(architecture, engine, description, options.max_sequences)
+
+
+def _check(precision: str, provider: Provider, *, joined: bool, together: int) -> None:
+    """Raise UnsupportedError for what is not computed, or not as its quality gate would see it.
+
+    `together` sequences run in one batch, and with `joined` come and go while it runs.
+    """
+    if precision not in PRECISIONS:
+        raise UnsupportedError(
+            f"the onnxruntime adapter computes in {', '.join(PRECISIONS)}, not in {precision}"
+        )
+    if precision == "int8" and provider.name != CPU:
+        raise UnsupportedError(f"{provider.name} has no dynamically quantised products")
+    if precision == "int4" and provider.name != CPU:
+        raise UnsupportedError("the onnxruntime adapter computes in int4 on the CPU only")
+    if precision == "int8" and together > 1:
+        raise UnsupportedError(
+            "dynamic int8 has one scale for the activations of a whole batch: an answer would "
+            "depend on the others in its batch, which no quality gate sees",
+            hint="take one text at a time, or int4, which has a scale for each position",
+        )
+    if joined and provider.name != CPU:
+        raise UnsupportedError(
+            "the onnxruntime adapter batches continuously on the CPU only: other providers have "
+            "not been tried"
+        )
 
 
 class _Engine(GraphEngine):

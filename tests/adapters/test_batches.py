@@ -9,7 +9,7 @@ from harness.adapters.llama_cpp import LlamaCppAdapter
 from harness.adapters.onnxruntime import OnnxRuntimeAdapter
 from harness.adapters.openvino import OpenVinoAdapter
 from harness.adapters.torch import TorchAdapter
-from harness.errors import AdapterError
+from harness.errors import AdapterError, UnsupportedError
 from harness.models.requests import Sampling
 from tests.adapters.recorder import (
     LLAMA,
@@ -177,3 +177,12 @@ def test_a_sampled_answer_follows_its_seed_also_in_a_batch(session):
     ]
     (greedy,) = alone(session, [TextRequest(draw_tokens(6), 12)])
     assert alone(session, [sampled(3, temperature=1e-4)]) == [greedy]
+
+
+@pytest.mark.parametrize("option", ["max_batch", "continuous"])
+def test_no_batch_where_an_answer_would_depend_on_the_others(llama_model, fraud_model, option):
+    options = {"threads": 2, option: 4}
+    with pytest.raises(UnsupportedError, match="depend on the others in its batch"):
+        open_session(OnnxRuntimeAdapter, llama_model, precision="int8", options=options)
+    # Rows are gated in the batches that they run in.
+    open_session(OnnxRuntimeAdapter, fraud_model, precision="int8", options=options).close()

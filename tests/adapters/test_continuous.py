@@ -218,11 +218,9 @@ def test_other_families_run_on_such_a_target_as_without_it(whisper_model, fraud_
         session.close()
 
 
-def test_what_cannot_be_batched_so_is_refused(llama_model):
+def test_the_number_of_texts_is_checked(llama_model):
     with pytest.raises(SpecError, match="'continuous' must be a whole number of at least 1"):
         open_session(OnnxRuntimeAdapter, llama_model, options={"continuous": True})
-    with pytest.raises(UnsupportedError, match="an answer would depend on theirs"):
-        open_session(OnnxRuntimeAdapter, llama_model, precision="int8", options={"continuous": 4})
 
 
 def test_other_providers_are_refused(llama_model, monkeypatch):
