@@ -77,7 +77,7 @@ class ContinuousSession:
             "batching": f"continuous, up to {engine.slots} sequences; prompts in pieces of at "
             f"most {PROMPT_TOKENS} tokens a step",
         }
-        self._free = list(range(engine.slots))[::-1]
+        self._free = _all_slots(engine)
         self._running: list[_Sequence] = []
         self._waiting: deque[tuple[Query, Checked]] = deque()
         self._closed = False
@@ -119,10 +119,10 @@ class ContinuousSession:
                 self._step(engine)
             except Exception as error:  # whatever a runtime raises is the failure of all in it
                 self._fail(error)
-                for each in self._running:
-                    engine.clear(each.slot)
-                    self._free.append(each.slot)
                 self._running.clear()
+                self._free = _all_slots(engine)
+                for slot in self._free:
+                    engine.clear(slot)
         closed = AdapterError("the session was closed")
         self._fail(closed)
         for query, _ in self._waiting:
@@ -188,3 +188,8 @@ class ContinuousSession:
     def _fail(self, error: Exception) -> None:
         for each in self._running:
             each.query.fail(error)
+
+
+def _all_slots(engine: SlotEngine) -> list[int]:
+    """Return the engine's slots, the first to be taken last."""
+    return list(range(engine.slots))[::-1]
