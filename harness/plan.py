@@ -13,9 +13,10 @@ from harness import plugins
 from harness.adapters.coverage import refusal
 from harness.adapters.http.prerequisites import lacking, unserved
 from harness.data_files import digests
-from harness.errors import HarnessError
+from harness.errors import HarnessError, SpecError
 from harness.hardware import Detected
 from harness.measure.profile import PROFILES
+from harness.models.hub import on_hub, placed_if_there
 from harness.schema import Target, Workload, content_hash
 from harness.schema.record import Cell, ProfileName
 from harness.schema.workload import Burst, Scenario, Server, Trace
@@ -50,16 +51,20 @@ def make_plan(
     seed: int = 0,
     scenarios: Sequence[str] = (),
     repeats: int = 1,
+    cache: Path | None = None,
 ) -> list[Planned]:
     """Return every cell `repeats` times: by workload, then scenario, then repeat, then target.
 
     Targets that are compared run close in time, so that slow changes of the machine hit all alike;
     every other repeat takes them in reverse (ABBA), so that a steady drift hits all alike too.
-    `scenarios` keeps only those kinds (empty: all that a workload declares).
+    `scenarios` keeps only those kinds (empty: all that a workload declares). `cache` has the models
+    that are on the hub, once they are fetched; till then less is known of what is unsupported.
     """
     reasons = {target.name: missing(target, machine) for target in targets}
     refused = {
-        (workload.name, target.name): unsupported(workload, target, data)
+        (workload.name, target.name): unsupported(
+            workload if cache is None else placed_if_there(workload, cache), target, data
+        )
         for workload, data in workloads
         for target in targets
     }
@@ -105,8 +110,15 @@ def make_cell(
 ) -> Cell:
     """Return the identity of a cell; its `id` is the hash of everything else in it.
 
-    `files`: the sha256 of each file that the workload names.
+    `files`: the sha256 of each file that the workload names. Raises SpecError for a model on the
+    hub whose revision is no commit: it would be the same cell with other weights.
     """
+    model = on_hub(workload)
+    if model is not None and model.commit is None:
+        raise SpecError(
+            f"{workload.name}: {model.source} on the hub may move, and is not pinned",
+            hint="name a commit (40 hex digits) as 'revision', or pin it (harness.models.hub)",
+        )
     identity = {
         "workload": workload.name,
         "workload_version": workload.version,

@@ -18,6 +18,7 @@ import click
 
 from harness import units
 from harness.catalog import Catalog
+from harness.cli.hub import fetch_models, looked_up
 from harness.cli.options import catalog_option, json_option
 from harness.cli.output import echo, echo_json, table
 from harness.cli.run import cache_folder
@@ -25,6 +26,7 @@ from harness.errors import HarnessError, PrerequisiteError, SpecError, StoreErro
 from harness.files import write_whole
 from harness.models.build import build_model
 from harness.models.cache import Artefact, artefacts, remove
+from harness.models.hub import folder_name, on_hub, placed, placed_if_there
 from harness.models.model import Declared, Model
 from harness.schema import Workload
 from harness.schema.base import Task
@@ -101,12 +103,17 @@ def list_(catalog: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @catalog_option
 def build(name: str, catalog: Path | None) -> None:
-    """Build the models of workload NAME into the cache: weights and ONNX files, gates included."""
-    found = Catalog.find(catalog)
-    workload, data = found.workload(name), found.data_folder(name)
+    """Build the models of workload NAME into the cache: weights and ONNX files, gates included.
+
+    A model on the Hugging Face hub is fetched; a branch or tag is looked up again.
+    """
+    found, cache = Catalog.find(catalog), cache_folder()
+    workload, data = looked_up(found.workload(name), cache), found.data_folder(name)
+    fetch_models([workload], cache)
+    workload = placed(workload, cache)
     for place, architecture in _architectures(workload):
         echo(f"building {place} ({architecture.family}) ...", err=True)
-        model = build_model(architecture, workload.task, cache=cache_folder(), data=data)
+        model = build_model(architecture, workload.task, cache=cache, data=data)
         model.weights()
         for dialect in ("standard", "portable"):
             try:
@@ -198,6 +205,9 @@ def _users(catalog: Catalog, cache: Path) -> dict[str, list[str]]:
         with suppress(SpecError):
             workload = catalog.workload(entry.name)
             data = catalog.data_folder(entry)
+            if model := on_hub(workload):
+                users[folder_name(model)].append(f"{workload.name}, the model")
+                workload = placed_if_there(workload, cache)
             for place, architecture in _architectures(workload):
                 users[_model(architecture, workload.task, cache, data).folder.name].append(place)
     return dict(users)

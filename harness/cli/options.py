@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from harness.errors import SpecError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,3 +42,24 @@ def results_option(function: F) -> F:
 def json_option(function: F) -> F:
     """Add `--json`, passed as `as_json: bool`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def there(results: Path) -> Path:
+    """Return the results folder that a command reads; SpecError if there is none."""
+    if not results.is_dir():
+        raise SpecError(
+            f"there is no results folder {results}",
+            hint="measure first with: harness run; or name the folder with --results",
+        )
+    return results
+
+
+def same_place() -> str:
+    """Return `--catalog` and `--results` as this call has them, for after a command named next."""
+    context = click.get_current_context()
+    given = [
+        f" --{name} {shlex.quote(str(context.params[name]))}"
+        for name in ("catalog", "results")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    return "".join(given)

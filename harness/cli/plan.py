@@ -8,10 +8,12 @@ import click
 
 from harness import units
 from harness.catalog import Catalog
+from harness.cli.hub import fetch_in_words, to_fetch
 from harness.cli.options import catalog_option, json_option
 from harness.cli.output import echo, echo_json, table
-from harness.cli.run import plan_of, selection
+from harness.cli.run import cache_folder, plan_of, selection
 from harness.execute.ledger import Options
+from harness.models.hub import Missing
 from harness.schema.tasks import in_words
 
 
@@ -32,6 +34,7 @@ def command(
     """Show which cells would run here, in order, and which are skipped and why."""
     options = Options(workloads, targets, scenarios, profile, seed, repeats)
     cells = plan_of(Catalog.find(catalog), options)
+    fetched = to_fetch((c.workload for c in cells if c.skip is None), cache_folder())
     if as_json:
         echo_json(
             [
@@ -45,6 +48,7 @@ def command(
                     "unsupported": planned.unsupported,
                     "estimate_s": planned.estimate_s,
                     "calls": in_words(planned.workload.agent, planned.workload.turns),
+                    "fetch": _fetch(fetched.get(planned.cell.workload)),
                 }
                 for planned in cells
             ]
@@ -63,6 +67,8 @@ def command(
     }
     for line in sorted(together):
         echo(line)
+    for name, lacks in fetched.items():
+        echo(fetch_in_words(name, lacks))
     for target, reason in sorted({(c.target.name, c.skip) for c in cells if c.skip}):
         echo(f"skipped {target}: {reason}")
     refused = {
@@ -74,3 +80,16 @@ def command(
         echo(line)
     total = sum(c.estimate_s for c in cells if c.skip is None)
     echo(f"{len(rows)} cells, about {units.duration(total)}" if rows else "nothing would run here")
+
+
+def _fetch(lacks: Missing | None) -> dict[str, object] | None:
+    """Return what a run fetches from the hub first, for programs; None if it is all here."""
+    if lacks is None:
+        return None
+    model = lacks.model
+    return {
+        "hub": model.hub,
+        "revision": model.revision,
+        "bytes": lacks.size_bytes,
+        "reason": lacks.reason,
+    }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast, get_args
 
 import click
@@ -15,12 +17,14 @@ from click.core import ParameterSource
 
 from harness import hardware, units
 from harness.catalog import Catalog
-from harness.cli.options import catalog_option, results_option
+from harness.cli.hub import fetch_models
+from harness.cli.options import catalog_option, results_option, same_place
 from harness.cli.output import echo
 from harness.errors import PrerequisiteError, SpecError
 from harness.execute.ledger import Ledger, Options, latest_unfinished
 from harness.execute.run import run_plan
 from harness.measure.profile import PROFILES
+from harness.models.hub import pinned
 from harness.plan import Planned, make_plan
 from harness.schema.base import ScenarioKind
 from harness.schema.record import ProfileName
@@ -72,18 +76,21 @@ def selection(function: Any) -> Any:  # noqa: ANN401  click's decorators are unt
 def plan_of(catalog: Catalog, options: Options) -> list[Planned]:
     """Return the plan for `options`; empty selections mean all in the catalog but what is opt-in.
 
-    Raises SpecError for a name that is not there and for a file that is broken.
+    A model on the hub is pinned to its commit, not fetched. Raises SpecError for a name that is not
+    there and for a file that is broken, PrerequisiteError where the hub must be asked and cannot.
     """
+    cache = cache_folder()
     workloads = options.workloads or tuple(e.name for e in catalog.workloads() if not e.opt_in)
     targets = options.targets or tuple(e.name for e in catalog.targets() if not e.opt_in)
     return make_plan(
-        [(catalog.workload(name), catalog.data_folder(name)) for name in workloads],
+        [(pinned(catalog.workload(name), cache), catalog.data_folder(name)) for name in workloads],
         [catalog.target(name) for name in targets],
         hardware.detect(),
         profile=cast(ProfileName, options.profile),
         seed=options.seed,
         scenarios=options.scenarios,
         repeats=options.repeats,
+        cache=cache,
     )
 
 
@@ -111,21 +118,19 @@ def writable_cache() -> Path:
 class Lines:
     """Shows a run on stderr, one line per cell; on a terminal the running cell's phase as well."""
 
-    def __init__(self, plan: list[Planned]) -> None:
-        self._left_s = sum(p.estimate_s for p in plan if p.skip is None)
+    def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._head = ""
         self._note = ""
 
-    def start(self, number: int, total: int, planned: Planned) -> None:
+    def start(self, number: int, total: int, planned: Planned, left_s: float) -> None:
         """Show what begins and how long the rest will take."""
         repeat = f" repeat {planned.cell.repeat}" if planned.cell.repeat else ""
         self._head = f"[{number}/{total}] {planned.cell.label}{repeat}"
         self._note = ""
-        left = units.duration(max(self._left_s, 1.0))
         if not self._terminal:
+            left = units.duration(max(left_s, 1.0))
             echo(f"{self._head}  (about {left} left)", err=True)
-        self._left_s -= planned.estimate_s
 
     def event(self, event: dict[str, Any]) -> None:
         """Show the phase that the cell is in and what it has found."""
@@ -151,6 +156,8 @@ class Lines:
             # Not the cell's last note: a disturbance found afterwards widens what it said.
             found = cell_in_words(record.points, record.headline) if record.points else self._note
             text = f"{record.verdict.state}{gate}: {found}"
+            if record.verdict.state == "invalid" and record.verdict.reasons:
+                text = f"invalid{gate}: {record.verdict.reasons[0].text} ({found})"
         if self._terminal:
             click.echo("\r\x1b[2K", err=True, nl=False)
             echo(f"{self._head}  {text}  ({units.duration(spent_s)})", err=True)
@@ -234,11 +241,13 @@ def command(
                 hint="`harness doctor` says what works here",
             )
         try:
-            finished = run_plan(plan, store, ledger, cache, Lines(plan), limit_s)
+            fetch_models((each.workload for each in plan if each.skip is None), cache)
+            with _ended_as_by_control_c():
+                finished = run_plan(plan, store, ledger, cache, Lines(), limit_s)
         except KeyboardInterrupt:
             echo("", err=True)
             echo(f"interrupted; what is measured is in {results}", err=True)
-            echo("next: harness run --resume", err=True)
+            echo(f"next: harness run --resume{same_place()}", err=True)
             sys.exit(130)
     for problem in store.problems:
         echo(f"warning: {problem}", err=True)
@@ -250,8 +259,12 @@ def command(
     if finished.already:
         were = "was" if finished.already == 1 else "were"
         words.append(f"{finished.already} {were} there already")
-    if failed:
-        words.append(f"{len(failed)} failed")
+    ended = {
+        "failed": len(failed),
+        "unsupported": sum(r.status == "unsupported" for r in records),
+        "invalid": sum(r.status == "ok" and r.verdict.state == "invalid" for r in records),
+    }
+    words += [f"{number} {how}" for how, number in ended.items() if number]
     echo(f"{', '.join(words)}; records in {results}")
     if failed:
         last = next(s for s in reversed(finished.stored) if s.record.status == "failed")
@@ -261,11 +274,26 @@ def command(
         sys.exit(1)
 
 
+@contextlib.contextmanager
+def _ended_as_by_control_c() -> Iterator[None]:
+    """Take SIGTERM, which schedulers send, for Ctrl-C, so that the end is told and in order."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _next(catalog: Catalog, workloads: Collection[str]) -> str:
     """Return the commands that answer a brief about `workloads`; the shipped one before others."""
     briefs = sorted((entry.name for entry in catalog.entries("brief")), key=lambda n: n != "demo")
     for name in briefs:
         with contextlib.suppress(SpecError):  # a broken one is not to be recommended
             if {row.workload for row in catalog.brief(name).workloads} & set(workloads):
-                return f"harness map {name}; harness report {name}"
-    return f"harness map FILE, a brief that names {' or '.join(sorted(workloads))}"
+                return f"harness map {name}{same_place()}; harness report {name}{same_place()}"
+    names = " or ".join(sorted(workloads))
+    return f"harness map FILE{same_place()}, a brief that names {names}"

@@ -169,10 +169,11 @@ def _missing_files(workload: Workload, folder: Path) -> Iterator[Fault]:
 
 def _wrong_files(workload: Workload, folder: Path, source: Source) -> Iterator[Problem]:
     """Yield what is wrong in the user's own files, by their own lines where they have any."""
+    from harness.cli.run import cache_folder
     from harness.models.own_check import faults
 
     try:
-        for steps, error in faults(workload, folder):
+        for steps, error in faults(workload, folder, cache_folder()):
             yield from error.problems or [source.problem(steps, error.message, hint=error.hint)]
     except PrerequisiteError:
         return  # a package to read them is missing: the cell says so

@@ -30,8 +30,8 @@ MEMORY_SHARE = 0.9
 class Progress(Protocol):
     """Told what a run is doing; shows it, or not."""
 
-    def start(self, number: int, total: int, planned: Planned) -> None:
-        """Hear that cell `number` of `total` begins."""
+    def start(self, number: int, total: int, planned: Planned, left_s: float) -> None:
+        """Hear that cell `number` of `total` begins; it and the rest may take `left_s` seconds."""
 
     def event(self, event: dict[str, Any]) -> None:
         """Hear what the running cell reports."""
@@ -65,8 +65,9 @@ def run_plan(
     due = [planned for planned in plan if planned.skip is None]
     todo = [planned for planned in due if planned.cell.id not in done]
     stored: list[Stored] = []
-    for number, planned in enumerate(todo, 1 + len(due) - len(todo)):
-        progress.start(number, len(due), planned)
+    for place, planned in enumerate(todo):
+        left_s = sum(each.estimate_s for each in todo[place:])
+        progress.start(1 + place + len(due) - len(todo), len(due), planned, left_s)
         ledger.append("start", cell=planned.cell.id)
         start = time.monotonic()
         one = measure_cell(planned, store, ledger.run, cache, progress, limit_s)

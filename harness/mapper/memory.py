@@ -94,7 +94,7 @@ def unknown_size(workload: Workload, target: Target, records: Sequence[Record]) 
         return None
     if memory_need(workload, target, records) is not None:
         return None
-    file = model.file if isinstance(model, GgufModel) else model.folder
+    file = model.file if isinstance(model, GgufModel) else model.source
     return (
         f"whether its memory is enough is not known: what is in {file} is not in the record, which "
         "was made by an earlier version; measure it again"

@@ -45,6 +45,7 @@ from harness.measure.verdict import judge, judge_roofline
 from harness.measure.widen import widen, widen_capacity
 from harness.models import quality
 from harness.models.build import build_model
+from harness.models.hub import placed, told_of_hub
 from harness.models.inputs import draw_requests, inputs_hash
 from harness.models.model import Architecture, Model
 from harness.models.own_folder import resolved
@@ -85,8 +86,9 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     profile = PROFILES[job.cell.profile]
     phases = Phases(reporter, job.limit_s)
     own_model = job.workload.model
+    in_folder = placed(job.workload, job.cache)
     # A Hugging Face folder is, from here on, what its config.json declares.
-    workload = resolved(job.workload, job.data)
+    workload = resolved(in_folder, job.data)
     job = job.model_copy(update={"workload": workload})
     gpus = GpuWatch() if job.target.runtime.device == "cuda" else None
     with phases.phase("build", profile.build_limit_s):
@@ -167,7 +169,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         "sha256": inputs_hash(inputs),
         **told_of(inputs),
     }
-    described |= told_of_model(own_model, model)
+    described |= {**told_of_model(own_model, model), **told_of_hub(own_model, in_folder)}
     errors = sorted({text for part in samples for text in part.errors})
     if errors:
         described["errors"] = errors[:20]

@@ -81,7 +81,7 @@ def draw_requests(workload: Workload, data: Path | None = None) -> list[Request]
     inputs, model = workload.inputs, workload.model
     if isinstance(model, HuggingFaceModel):
         if data is None:
-            raise SpecError(f"the folder of {model.folder} is not known")
+            raise SpecError(f"the folder of {model.source} is not known")
         model = known(model, workload.task, data)
     if isinstance(inputs, PromptInputs) and isinstance(model, LlamaModel | GgufModel | ServedModel):
         model = text_shape(model, inputs, data)

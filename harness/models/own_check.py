@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import SpecError
 from harness.models.answers import read_questions
 from harness.models.gguf_header import own_gguf
+from harness.models.hub import on_hub, placed_if_there
 from harness.models.inputs import draw_requests
 from harness.models.own_audio import transcribed
 from harness.models.own_folder import known
@@ -27,14 +28,18 @@ from harness.schema.workload import (
 Place = tuple[str | int, ...]
 
 
-def faults(workload: Workload, data: Path) -> Iterator[tuple[Place, SpecError]]:
+def faults(workload: Workload, data: Path, cache: Path) -> Iterator[tuple[Place, SpecError]]:
     """Yield what is wrong, with the place in the document that names the file.
 
     The model first: without it neither prompts nor gates can be looked at. Rows and trees are the
-    cell's matter.
+    cell's matter. Of a model on the hub that is not in `cache` nothing is known yet.
     """
+    hub = on_hub(workload)
+    workload = placed_if_there(workload, cache)
+    if on_hub(workload) is not None:
+        return
     model = workload.model
-    found = list(_of_model(workload, data))
+    found = list(_of_model(workload, data, "folder" if hub is None else "hub"))
     yield from found
     if found:
         return
@@ -54,10 +59,10 @@ def faults(workload: Workload, data: Path) -> Iterator[tuple[Place, SpecError]]:
             yield from _tried(place_of, partial(tokenizer_of, gate, workload, data))
 
 
-def _of_model(workload: Workload, data: Path) -> Iterator[tuple[Place, SpecError]]:
+def _of_model(workload: Workload, data: Path, named: str) -> Iterator[tuple[Place, SpecError]]:
     model = workload.model
     if isinstance(model, HuggingFaceModel):
-        yield from _tried(("model", "folder"), lambda: known(model, workload.task, data))
+        yield from _tried(("model", named), lambda: known(model, workload.task, data))
     elif isinstance(model, GgufModel):
         yield from _tried(("model", "file"), lambda: own_gguf(model, data))
 

@@ -46,7 +46,7 @@ def resolved(workload: Workload, data: Path) -> Workload:
         return Workload.model_validate(tree)
     except ValidationError as error:
         said = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
-        raise SpecError(f"the model in {workload.model.folder} does not fit: {said}") from error
+        raise SpecError(f"the model in {workload.model.source} does not fit: {said}") from error
 
 
 def known(model: Model, task: Task, data: Path) -> Architecture:
@@ -60,17 +60,15 @@ def declared(model: HuggingFaceModel, task: Task, data: Path) -> LlamaModel | Wh
     Raises SpecError for a folder without config.json or weights, another architecture, and what the
     models built here do not have.
     """
+    if model.folder is None:
+        raise SpecError(
+            f"the model {model.source} is on the hub, and not fetched yet",
+            hint="harness models build NAME, with the workload's name, fetches it",
+        )
     folder = data / model.folder
     path = folder / "config.json"
     config = _config(path)
-    kind = config.get("model_type")
-    if kind not in KINDS:
-        raise SpecError(
-            f"{path} describes a '{kind}' model; 'llama' and 'whisper' ones can be built",
-            hint="serve it, and measure it as a served target",
-        )
-    if KINDS[str(kind)] != task:
-        raise SpecError(f"{path} describes a '{kind}' model, which does not do {task}")
+    kind = _kind(config, path, task)
     weights = folder / model.weights
     if not weights.is_file():
         shards = folder / "model.safetensors.index.json"
@@ -91,6 +89,26 @@ def declared(model: HuggingFaceModel, task: Task, data: Path) -> LlamaModel | Wh
     if isinstance(found, LlamaModel):
         hugging_face.check_config(path, found)
     return found
+
+
+def check_kind(path: Path, task: Task) -> None:
+    """Raise SpecError unless the config.json at `path` is of a kind that is built, and of `task`.
+
+    It needs no weights, and is asked before they are fetched.
+    """
+    _kind(_config(path), path, task)
+
+
+def _kind(config: dict[str, object], path: Path, task: Task) -> str:
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise SpecError(
+            f"{path} describes a '{kind}' model; 'llama' and 'whisper' ones can be built",
+            hint="serve it, and measure it as a served target",
+        )
+    if KINDS[kind] != task:
+        raise SpecError(f"{path} describes a '{kind}' model, which does not do {task}")
+    return kind
 
 
 def _config(path: Path) -> dict[str, object]:

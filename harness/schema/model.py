@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +11,14 @@ from harness.schema.base import Positive, Spec, Task, Text
 
 Count = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+HubName = Annotated[
+    str,
+    Field(max_length=96, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$"),
+]
+Revision = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$")]
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A revision that does not move; branches and tags do."""
+HUB_WEIGHTS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors(\.index\.json)?")
 
 
 class LlamaModel(Spec):
@@ -104,17 +113,46 @@ class OnnxFileModel(Spec):
 
 
 class HuggingFaceModel(Spec):
-    """A Llama or Whisper in a local folder, as `save_pretrained` writes it.
+    """A Llama or Whisper, as `save_pretrained` writes it: in a local folder or on the hub.
 
     What it is, its config.json says. `weights` is its safetensors file, or the
     model.safetensors.index.json that lists the shards. `context` is how many positions are made
-    ready: 2048 unless said otherwise, and at most those that config.json names.
+    ready: 2048 unless said otherwise, and at most those that config.json names. `hub` is a name
+    such as Organisation/model instead of a `folder`; `revision` is its commit (40 hex digits), or
+    a branch or tag ("main" unless said otherwise), which stands for the commit it had when it was
+    first looked up.
     """
 
     family: Literal["hugging_face"]
-    folder: Text
+    folder: Text | None = Field(default=None, exclude_if=lambda value: value is None)
+    hub: HubName | None = Field(default=None, exclude_if=lambda value: value is None)
+    revision: Revision | None = Field(default=None, exclude_if=lambda value: value is None)
     weights: Text = "model.safetensors"
     context: Count | None = None
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        if (self.folder is None) == (self.hub is None):
+            raise ValueError("needs 'folder', or 'hub' with a name such as Organisation/model")
+        if self.hub is None and self.revision is not None:
+            raise ValueError("'revision' is of a model on the hub; a 'folder' has none")
+        if self.hub is not None and not HUB_WEIGHTS.fullmatch(self.weights):
+            raise ValueError(
+                "'weights' on the hub is a file NAME.safetensors or NAME.safetensors.index.json: "
+                "no other is fetched"
+            )
+        return self
+
+    @property
+    def commit(self) -> str | None:
+        """The commit on the hub, if `revision` is one and does not move."""
+        fixed = self.revision is not None and COMMIT.fullmatch(self.revision)
+        return self.revision if fixed else None
+
+    @property
+    def source(self) -> str:
+        """Where it is, in words."""
+        return self.folder or f"{self.hub} at {self.revision or 'main'}"
 
 
 class GgufModel(Spec):

@@ -378,10 +378,9 @@ class Workload(Document):
             task = TASK_OF_OWN_GATE.get(gate.kind)
             if task not in (None, self.task):
                 raise ValueError(f"the gate '{gate.kind}' is for {task}, not for {self.task}")
-        computed = not isinstance(self.model, ServedModel)
         if (
             isinstance(self.inputs, PromptFileInputs)
-            and computed
+            and not isinstance(self.model, ServedModel | HuggingFaceModel)
             and not self.tokenizer(self.inputs)
         ):
             raise ValueError(
@@ -432,9 +431,13 @@ class Workload(Document):
     def tokenizer(
         self, part: PromptFileInputs | ExactAnswers | OwnText | Transcripts
     ) -> str | None:
-        """Return the tokenizer.json of `part`: the one it names, else the model's own folder's."""
-        if part.tokenizer is None and isinstance(self.model, HuggingFaceModel):
-            return f"{self.model.folder}/tokenizer.json"
+        """Return the tokenizer.json of `part`: the one it names, else the model's own folder's.
+
+        None as well while the model is still on the hub: its folder is not known.
+        """
+        model = self.model
+        if part.tokenizer is None and isinstance(model, HuggingFaceModel) and model.folder:
+            return f"{model.folder}/tokenizer.json"
         return part.tokenizer
 
     def files(self) -> dict[tuple[str | int, ...], str]:
@@ -447,8 +450,9 @@ class Workload(Document):
         if isinstance(model, TreeFileModel | OnnxFileModel | GgufModel):
             named["model", "file"] = model.file
         elif isinstance(model, HuggingFaceModel):
-            named["model", "folder"] = f"{model.folder}/config.json"
-            named["model", "weights"] = f"{model.folder}/{model.weights}"
+            if model.folder is not None:  # the hub's are told by their commit
+                named["model", "folder"] = f"{model.folder}/config.json"
+                named["model", "weights"] = f"{model.folder}/{model.weights}"
         elif not isinstance(model, ServedModel):
             named["model", "weights"] = model.weights
         if isinstance(model, OnnxFileModel):

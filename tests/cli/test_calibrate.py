@@ -68,7 +68,7 @@ def test_not_while_a_run_holds_the_folder(tmp_path):
 
 
 class Silent:
-    def start(self, number, total, planned) -> None:
+    def start(self, number, total, planned, left_s) -> None:
         pass
 
     def event(self, event) -> None:

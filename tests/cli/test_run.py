@@ -16,6 +16,7 @@ import yaml
 
 from harness.cli.run import Lines
 from harness.execute.ledger import skipped
+from harness.schema.record import Reason, Verdict
 from harness.store import Store
 from tests.factories import (
     make_fraud_workload,
@@ -89,7 +90,9 @@ def test_a_run_measures_reports_and_says_what_is_next(place: Path) -> None:
     assert code == 1, err  # one cell failed
     assert "3 cells measured, 1 failed" in out
     *_, broken, following = out.strip().splitlines()
-    assert following == "next: harness map FILE, a brief that names fraud"
+    assert following == (
+        "next: harness map FILE --catalog catalog --results results, a brief that names fraud"
+    )
     folder = Path(broken.removeprefix("what failed last: harness show "))
     assert Store(place / "results").read(place / folder).record.cell.target == "crashes"
     assert "fraud@steady/single_stream" in err
@@ -117,7 +120,7 @@ def test_a_cell_is_told_as_its_record_is_and_not_as_it_was_before_a_disturbance_
     workload, draft = make_workload(), Store(tmp_path).draft()
     point = make_point(workload, load=0.5).model_copy(update={"slo_state": "unproven"})
     stored = draft.commit(make_record(workload, points=(point,), headline=0, id=draft.id))
-    lines = Lines([])
+    lines = Lines()
     lines.event({"event": "note", "text": "10 requests/s, SLO met at load 0.5 of 1 measured"})
 
     lines.end(None, stored, 1.0)
@@ -127,8 +130,29 @@ def test_a_cell_is_told_as_its_record_is_and_not_as_it_was_before_a_disturbance_
     assert "SLO met" not in told
 
 
+def test_a_cell_whose_figures_cannot_be_used_says_why(tmp_path: Path, capsys) -> None:
+    workload, draft = make_workload(), Store(tmp_path).draft()
+    late = Reason(code="schedule-lag", text="the harness itself issued requests late")
+    other = Reason(code="foreign-load", text="other processes kept 1 core busy")
+    stored = draft.commit(
+        make_record(
+            workload,
+            points=(make_point(workload, load=0.5),),
+            headline=0,
+            id=draft.id,
+            verdict=Verdict(state="invalid", reasons=(late, other)),
+        )
+    )
+    Lines().end(None, stored, 1.0)
+
+    assert "    invalid: the harness itself issued requests late (" in capsys.readouterr().err
+
+
 @pytest.mark.slow
-def test_control_c_keeps_what_is_measured_and_resume_goes_on(place: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_is_measured_and_resume_goes_on(
+    place: Path, sent: signal.Signals
+) -> None:
     process = start(place, *THREE)
     assert process.stderr is not None
     for line in process.stderr:
@@ -137,10 +161,10 @@ def test_control_c_keeps_what_is_measured_and_resume_goes_on(place: Path) -> Non
     # As soon as the second cell's process is there: on a busy machine a pause may outlast it.
     while not psutil.Process(process.pid).children():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, rest = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "next: harness run --resume" in rest
+    assert "next: harness run --resume --catalog catalog --results results" in rest
     first = [s.record for s in Store(place / "results").records()]
     assert [r.cell.target for r in first] == ["steady"]
     code, out, err = run(place, "--resume")

@@ -22,7 +22,7 @@ LIMIT_S = 6.0
 
 
 class Silent:
-    def start(self, number, total, planned):
+    def start(self, number, total, planned, left_s):
         pass
 
     def event(self, event):
@@ -110,7 +110,7 @@ class Watching(Silent):
         self.last_s = time.monotonic()
         self.seen: list[Seen] = []
 
-    def start(self, number, total, planned):
+    def start(self, number, total, planned, left_s):
         self.last_s = time.monotonic()
 
     def event(self, event):

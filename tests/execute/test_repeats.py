@@ -15,8 +15,11 @@ from tests.factories import make_record, make_target, make_workload
 
 
 class Silent:
-    def start(self, number, total, planned):
-        pass
+    def __init__(self):
+        self.left_s = []
+
+    def start(self, number, total, planned, left_s):
+        self.left_s.append(left_s)
 
     def event(self, event):
         pass
@@ -52,8 +55,10 @@ def test_resuming_measures_only_the_repeats_that_are_missing(monkeypatch, tmp_pa
     found = latest_unfinished(tmp_path)
     assert found is not None
     assert found.options().repeats == 3
-    finished = run_plan(plan, store, found, tmp_path, Silent())
+    heard = Silent()
+    finished = run_plan(plan, store, found, tmp_path, heard)
     assert finished.already == 4
+    assert heard.left_s == [sum(p.estimate_s for p in plan[n:]) for n in (4, 5)]
     assert measured == [
         ("a", 0),
         ("b", 0),
