@@ -1,7 +1,7 @@
 """Writes files and folders whole or not at all: to a temporary name beside, synced, renamed.
 
 A reader finds what was there before or what is there now, never a part, also after a power cut. Of
-a process that is killed a temporary file may stay, whose name begins with a dot.
+a process that is killed a temporary file or folder may stay, whose name begins with a dot.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ import hashlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from harness.errors import StoreError
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+"""Constants of renameat2(2) of Linux, which swaps two names in one step."""
 
 
 def write_whole(path: Path, data: str | bytes, *, hint: str | None = None) -> None:
@@ -50,10 +55,12 @@ def whole_file(path: Path, *, hint: str | None = None) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path, *, hint: str | None = None) -> Iterator[Path]:
+def whole_folder(path: Path, *, replace: bool = False, hint: str | None = None) -> Iterator[Path]:
     """Yield a new folder that becomes `path` when the block ends without an exception.
 
-    `path` must not exist by then. Raises StoreError if the disk refuses; then nothing is left.
+    With `replace` it takes the place of a folder that is at `path` by then, which is removed;
+    without, `path` must not exist. Raises StoreError if the disk refuses; then nothing is left, and
+    an old folder is as it was.
     """
     with _told(path, hint):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +68,10 @@ def whole_folder(path: Path, *, hint: str | None = None) -> Iterator[Path]:
         temporary.mkdir()
         try:
             yield temporary
-            move_whole(temporary, path)
+            if replace and path.is_dir():
+                _replace_whole(temporary, path)
+            else:
+                move_whole(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -73,12 +83,48 @@ def move_whole(folder: Path, to: Path, *, hint: str | None = None) -> None:
     Raises StoreError, which names `to`, if the disk refuses; then `folder` is where it was.
     """
     with _told(to, hint):
-        for each in folder.iterdir():
-            sync(each)
-        sync(folder)
+        _sync_all(folder)
         to.parent.mkdir(parents=True, exist_ok=True)
         os.rename(folder, to)  # noqa: PTH104  tests let this very call fail
         sync(to.parent)
+
+
+def _replace_whole(folder: Path, to: Path) -> None:
+    """Put `folder` in the place of the folder `to`, which is removed.
+
+    Where the system cannot swap two names in one step, there is a moment without `to`.
+    """
+    _sync_all(folder)
+    old = folder
+    if not _exchange(folder, to):
+        old = _beside(to)
+        to.rename(old)
+        try:
+            os.rename(folder, to)  # noqa: PTH104  tests let this very call fail
+        except BaseException:
+            old.rename(to)
+            raise
+    sync(to.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False, and nothing done, where that cannot be."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    if call is None:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(call(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
+
+
+def _sync_all(folder: Path) -> None:
+    for each in folder.iterdir():
+        sync(each)
+    sync(folder)
 
 
 def sync(path: Path) -> None:

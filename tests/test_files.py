@@ -1,11 +1,14 @@
 import errno
 import os
 import stat
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from harness import files
 from harness.cli import report
 from harness.errors import StoreError
 from harness.files import move_whole, whole_file, whole_folder, write_whole
@@ -118,6 +121,62 @@ def test_a_full_disk_leaves_no_folder(tmp_path: Path, full_disk: str) -> None:
     with pytest.raises(StoreError, match="No space left"):
         move_whole(source, path)
     assert names(tmp_path) == ["draft"]
+
+
+def make(path: Path, name: str) -> None:
+    with whole_folder(path, replace=True) as folder:
+        (folder / name).write_bytes(b"x")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_folder_takes_the_place_of_another_as_a_whole(
+    tmp_path: Path, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not at_once:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    for name in ("old", "new"):
+        make(tmp_path / "out", name)
+        assert names(tmp_path) == [name, "out"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux swaps two names in one step")
+def test_a_folder_is_never_away_while_another_takes_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    make(path, "0")
+    away, over = [], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if not path.exists():
+                away.append(True)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for turn in range(200):
+        make(path, str(turn))
+    over.set()
+    watcher.join()
+    assert not away
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_full_disk_leaves_the_old_folder_and_nothing_else(
+    tmp_path: Path, fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "out", "old")
+    rename, calls = os.rename, []
+
+    def refuse(source: Path, to: Path) -> None:
+        calls.append(source)
+        if len(calls) == fails_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rename(source, to)
+
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(StoreError, match="No space left"):
+        make(tmp_path / "out", "new")
+    assert names(tmp_path) == ["old", "out"]
 
 
 def _record(folder: Path) -> None:

@@ -20,7 +20,8 @@ from harness.cli.output import echo
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Folder to make; it must not hold anything yet.  [default: reports/BRIEF]",
+    help="Folder to make, or to make again; one that holds anything else is refused.  "
+    "[default: reports/BRIEF]",
 )
 @click.option("--no-figures", is_flag=True, help="Leave figures/ out: quicker by seconds.")
 def command(
@@ -31,7 +32,7 @@ def command(
     BRIEF_OR_DECISION is as for `harness report`. DIR gets decision.json; summary.md for a pull
     request; tables of the options, rules, costs, break-evens, front, levers, shared fleet, points,
     energy and records, each as CSV and Parquet; columns.csv, which says what each column means; and
-    figures/ as SVG and PNG.
+    figures/ as SVG and PNG; and SHA256SUMS, by which the folder is known when it is made again.
     """
     from harness.cli.report import asked
     from harness.report.export import export
@@ -48,4 +49,5 @@ def command(
     )
     for warning in decision.warnings:
         echo(f"warning: {warning}", err=True)
-    echo(f"{len(names)} files in {folder}; next: paste summary.md, or open options.csv")
+    done = f"{len(names)} files and their sums in {folder}"
+    echo(f"{done}; next: paste summary.md, or open options.csv")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import catalog_option, results_option
+from harness.cli.options import catalog_option, results_option, there
 from harness.cli.output import echo
 from harness.errors import SpecError
 from harness.files import write_whole
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     "--output",
     metavar="FILE|DIR/",
     help="Where to write: - is standard output, a name that ends in / a folder with a page for "
-    "each target and each record too.  [default: reports/BRIEF.html]",
+    "each target and each record too, made anew if a report made it before.  "
+    "[default: reports/BRIEF.html]",
 )
 def command(question: str, results: Path, catalog: Path | None, output: str | None) -> None:
     """Write the answer to BRIEF_OR_DECISION as one HTML file, or as a folder of pages.
@@ -103,7 +104,7 @@ def asked(
 
         decision = answer(question, results, catalog)
         shown = decision.brief.name
-    return decision, pinned_records(decision, Store(results).records()), shown
+    return decision, pinned_records(decision, Store(there(results)).records()), shown
 
 
 def read_decision(path: Path) -> Decision:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import StoreError
-from harness.files import whole_folder, write_whole
 from harness.report.client_table import client_table
 from harness.report.fleet_tables import fleet_tables
+from harness.report.made import make_folder
 from harness.report.option_tables import option_tables
 from harness.report.outlook_tables import outlook_tables
 from harness.report.record_tables import record_tables
@@ -36,7 +35,6 @@ DTYPES: dict[Kind, str] = {
 }
 FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")
 """How a text begins that a spreadsheet may take for a formula."""
-HINT = "name another folder with -o, or remove it"
 
 
 def export(
@@ -52,17 +50,12 @@ def export(
 
     `records` are those that the decision names, in its order; `command` makes the export again.
     `progress` is told each file's name. Same arguments, same bytes, with the same versions of
-    pandas, pyarrow and matplotlib. Raises StoreError if `folder` holds anything.
+    pandas, pyarrow and matplotlib. A folder that this made before is replaced as a whole; raises
+    as `make_folder` does if it holds anything else.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder} is there already", hint=HINT)
-    names = []
-    with whole_folder(folder, hint=HINT) as temporary:
-        for name, data in _files(decision, records, command, figures):
-            progress(name)
-            write_whole(temporary / name, data)
-            names.append(name)
-    return tuple(names)
+    return make_folder(
+        folder, "harness export", _files(decision, records, command, figures), progress
+    )
 
 
 def decision_json(decision: Decision) -> str:

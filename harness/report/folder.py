@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import StoreError
-from harness.files import whole_folder, write_whole
 from harness.report.links import INDEX, Links, record_file, target_file
+from harness.report.made import make_folder
 from harness.report.over_time import SamplesOf
 from harness.report.page import render
 from harness.report.run_page import render_run
 from harness.report.target_page import render_target, target_names
 from harness.report.view import workload_views
 from harness.schema import Decision, Record
-
-HINT = "name another folder with -o, or remove it"
 
 
 def pages(
@@ -53,13 +50,7 @@ def write_folder(
 ) -> int:
     """Write pages as `folder`, whole or not at all; return how many.
 
-    `progress` is told each file's name. Raises StoreError if `folder` holds anything.
+    `progress` is told each file's name. A folder that this made before is replaced as a whole;
+    raises as `make_folder` does if it holds anything else.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder} is there already", hint=HINT)
-    count = 0
-    with whole_folder(folder, hint=HINT) as temporary:
-        for count, (name, page) in enumerate(made, start=1):  # noqa: B007  the last is returned
-            progress(name)
-            write_whole(temporary / name, page)
-    return count
+    return len(make_folder(folder, "harness report", made, progress))

@@ -15,8 +15,10 @@ def test_a_brief_becomes_a_folder_named_after_it(place):
     names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert {"decision.json", "summary.md", "options.csv", "points.parquet"} <= names
     assert {"figures/chat-latency-p90.svg", "figures/chat-cost.png"} <= names
-    assert result.stdout == f"{len(names)} files in reports/question; next: paste summary.md, " + (
-        "or open options.csv\n"
+    assert (
+        result.stdout
+        == f"{len(names) - 1} files and their sums in reports/question; next: paste summary.md, "
+        + ("or open options.csv\n")
     )
     assert "writing options.csv" in result.stderr
     assert "`harness export question`" in (folder / "summary.md").read_text(encoding="utf-8")
@@ -31,9 +33,21 @@ def test_the_exported_decision_is_that_of_map_and_can_be_exported_and_reported_a
     assert (place / "first" / "decision.json").read_bytes() == (place / "answer.json").read_bytes()
     assert not (place / "first" / "figures").exists()
     for path in (place / "first").iterdir():
-        if path.name != "summary.md":  # which names the file that was asked for
+        # The summary names the file that was asked for.
+        if path.name not in ("summary.md", "SHA256SUMS"):
             assert (place / "again" / path.name).read_bytes() == path.read_bytes()
     assert run("report", "first/decision.json", "-o", "page.html").exit_code == 0
+
+
+def test_the_same_command_makes_the_same_folder_anew(place):
+    first = run("export", "question", "--catalog", "catalog", "-o", "out")
+    again = run("export", "question", "--catalog", "catalog", "-o", "out", "--no-figures")
+
+    assert (first.exit_code, again.exit_code) == (0, 0), again.output
+    assert not (place / "out" / "figures").exists()
+    refused = run("report", "question", "--catalog", "catalog", "-o", "out/")
+    assert refused.exit_code == 1
+    assert "harness report did not make it" in refused.stderr
 
 
 def test_a_folder_in_use_is_refused_and_kept(place):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -234,6 +235,7 @@ def test_a_name_that_ends_in_a_slash_is_a_folder_of_pages(place):
     names = {path.name for path in (place / "out").iterdir()}
     ids = {a.parent.name for a in (place / "results").glob("runs/*/*/*/*/record.json")}
     assert names == {
+        "SHA256SUMS",
         "index.html",
         "target-fast.html",
         "target-slow.html",
@@ -263,6 +265,18 @@ def test_a_page_of_a_record_shows_its_samples(place):
     page = (place / "out" / f"run-{draft.id}.html").read_text(encoding="utf-8")
     assert "9 of 9 answered requests are drawn" in page
     assert files["samples.parquet"] in page
+
+
+def test_the_nightly_report_takes_the_place_of_the_last_one(place):
+    assert run("report", "question", "--catalog", "catalog", "-o", "out/").exit_code == 0
+    record = a_record(place).parent
+    shutil.rmtree(record)
+
+    result = run("report", "question", "--catalog", "catalog", "-o", "out")
+
+    assert result.exit_code == 0, result.output
+    assert (place / "out" / "index.html").is_file()
+    assert not (place / "out" / f"run-{record.name}.html").exists()
 
 
 def test_a_folder_that_holds_anything_is_refused(place):

@@ -1,9 +1,11 @@
 """The committed example answers a buyer's questions from the page alone, and is up to date."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from harness.report.made import SUMS
 from tests.report.example import COMMAND, NOTICE, example
 from tests.report.markup import read
 from tests.report.test_page import card, facts, section, tables
@@ -15,7 +17,7 @@ MOST_BYTES = 1_000_000
 
 @pytest.fixture(scope="module")
 def committed():
-    return {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()}
+    return {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.html")}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,12 @@ def fraud(tree):
 
 def test_it_is_what_the_code_makes_of_it_now(committed):
     assert dict(example()) == committed, f"make it again: {COMMAND}"
+
+
+def test_its_sums_are_those_of_its_pages(committed):
+    _, *lines = (FOLDER / SUMS).read_text(encoding="utf-8").splitlines()
+    sums = dict(reversed(line.split("  ")) for line in lines)
+    assert sums == {n: hashlib.sha256(p.encode()).hexdigest() for n, p in committed.items()}
 
 
 def test_it_is_small_and_every_link_finds_its_page(committed):

@@ -53,7 +53,7 @@ def test_the_folder_has_the_decision_the_summary_and_every_table_twice(folder):
     tables = ["columns", *TABLES]
     assert names == sorted(
         [f"{t}.{kind}" for t in tables for kind in ("csv", "parquet")]
-        + ["decision.json", "summary.md"]
+        + ["SHA256SUMS", "decision.json", "summary.md"]
     )
     text = (folder / "decision.json").read_text()
     assert Decision.model_validate_json(text) == all_kinds()[0]
