@@ -66,7 +66,7 @@ def detect(root: Path = Path("/")) -> dict[str, Detected]:
     guest = hypervisor.value not in (None, NO_HYPERVISOR)
     frequency = cpu_folder(min(available), root) / "cpufreq"
     return {
-        "cpu_model": _cpu_model(root),
+        "cpu_model": cpu_model(root),
         "cpu_architecture": Detected(platform.machine(), "uname"),
         "cpu_instruction_sets": _instruction_sets(root),
         "logical_cores": Detected(len(available), "sched_getaffinity"),
@@ -120,7 +120,8 @@ def _cpuinfo(root: Path, *keys: str) -> Detected:
     return Detected(None, reason=f"/proc/cpuinfo has no {keys[0]!r}")
 
 
-def _cpu_model(root: Path) -> Detected:
+def cpu_model(root: Path = Path("/")) -> Detected:
+    """Return the name that the CPU gives itself, in which its vendor stands."""
     found = _cpuinfo(root, "model name", "Model", "Hardware")
     return found if found.value is not None else read(root / "proc/device-tree/model")
 

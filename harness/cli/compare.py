@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness import units
-from harness.cli.options import json_option, results_option
+from harness.cli.options import json_option, results_option, there
 from harness.cli.output import echo, echo_json, table
 from harness.errors import SpecError
 
@@ -126,8 +126,15 @@ def _sides(base: str, new: str, results: Path, folders: dict[str, Path]) -> tupl
         if (path / "record.json").is_file() or (path / "runs").is_dir():
             sides.append(_folder(name, path, folders))
             continue
+        if "/" in name:
+            raise SpecError(
+                f"{name} is no folder of a record or of results"
+                if path.is_dir()
+                else f"there is no folder {name}",
+                hint="a results folder is what harness run wrote to: results/, or its --results",
+            )
         if stored is None:
-            store = Store(results)
+            store = Store(there(results))
             stored = _read(store, folders)
             for problem in store.problems:
                 echo(f"warning: {problem}", err=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness import units
-from harness.cli.options import json_option, results_option
+from harness.cli.options import json_option, results_option, there
 from harness.cli.output import echo, echo_json, table
 from harness.errors import SpecError
 
@@ -138,7 +138,7 @@ def _records(run: str, results: Path) -> list[tuple[Record, str]]:
     from harness.compare.sides import find_side
     from harness.store import Store
 
-    store = Store(results)
+    store = Store(there(results))
     stored = {each.record.id: each for each in store.records()}
     for problem in store.problems:
         echo(f"warning: {problem}", err=True)

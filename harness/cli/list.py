@@ -13,7 +13,7 @@ from harness.cli.output import echo, echo_json, table
 from harness.errors import SpecError
 from harness.plugins import Plugin, adapters, clashes, meters
 from harness.schema import Brief, Document, Target, Workload
-from harness.schema.target import Price
+from harness.schema.target import DETECTED, Hardware, Price
 from harness.units import usd
 
 Row = dict[str, object]
@@ -95,7 +95,7 @@ def _entry(catalog: Catalog, entry: Entry, has_rivals: bool) -> Row:
 
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "workload": ("task", "scenarios"),
-    "target": ("adapter", "precision", "tier", "price"),
+    "target": ("adapter", "precision", "tier", "chip", "price"),
     "brief": ("as_of", "workloads"),
 }
 
@@ -110,11 +110,24 @@ def _details(document: Document) -> Row:
             "adapter": document.runtime.adapter,
             "precision": document.runtime.precision,
             "tier": document.site.tier,
+            "chip": _chip(document.hardware),
             "price": price_text(document.price),
         }
     assert isinstance(document, Brief)
     names = ", ".join(part.workload for part in document.workloads)
     return {"as_of": document.as_of.isoformat(), "workloads": names}
+
+
+def _chip(hardware: Hardware) -> str:
+    """Return what a target runs on, with its vendor; where it takes the CPU it finds, this one."""
+    from harness.hardware import cpu_model
+
+    chips = f"{hardware.count} x " if hardware.count > 1 else ""
+    if hardware.vendor == DETECTED and hardware.kind == "cpu":
+        found = cpu_model()
+        return f"{chips}{found.value or found.reason} (this machine)"
+    known = hardware.chip.casefold().startswith(hardware.vendor.casefold())
+    return f"{chips}{hardware.chip}" if known else f"{chips}{hardware.vendor} {hardware.chip}"
 
 
 def price_text(price: Price | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from harness import units
+from harness.cli.horizon_text import horizon_text
 from harness.cli.misses import front_lines, miss_lines
-from harness.cli.options import catalog_option, json_option, results_option
+from harness.cli.options import catalog_option, json_option, results_option, same_place, there
 from harness.cli.output import echo, echo_json, table
 from harness.errors import SpecError
 from harness.files import write_whole
@@ -77,7 +79,7 @@ def command(
     if text:
         if output is not None:
             echo(f"decision in {output}")
-        echo(f"next: harness report {brief}")
+        echo(f"next: harness report {shlex.quote(brief)}{same_place()}")
     if any(each.choice is None for each in decision.workloads):
         sys.exit(1)
 
@@ -101,8 +103,10 @@ def answer(brief_name: str, results: Path, catalog: Path | None) -> Decision:
     names += [name for lever in brief.levers for name in other_workloads(lever).values()]
     workloads = [found.workload(name) for name in dict.fromkeys(names)]
     problems: list[str] = []
-    store = Store(results)
+    store = Store(there(results))
     records = list(store.records())
+    if not records:
+        echo(f"warning: no record in {results}", err=True)
     if brief.targets:
         targets = [found.target(name) for name in brief.targets]
     else:
@@ -191,7 +195,8 @@ def _text(answer: WorkloadDecision) -> list[str]:
         thumb = answer.break_evens[0].rule_of_thumb.partition(";")[0]
         told = (f"  - {pair.text}" for pair in answer.break_evens)
         lines += ["", "  kinds of supply over the volume", *told, f"    beside it: {thumb}"]
-    lines += _horizon(answer.options)
+    if years := horizon_text(answer.options):
+        lines += ["", *_indented(years)]
     if top := _swings(answer):
         lines += ["", *_indented(top)]
     lines += _levers(answer)
@@ -250,42 +255,6 @@ def _levers(answer: WorkloadDecision) -> list[str]:
         if lever.needs:
             lines.append(f"    needs: {'; '.join(lever.needs)}")
     return lines
-
-
-def _horizon(options: Sequence[Option]) -> list[str]:
-    """Return the total cost over the horizon, and the first, twelfth and last month's bill."""
-    rows = []
-    for option in options:
-        if option.tco is None:
-            continue
-        months = {m.month: m for m in option.bill}
-        shown = (months.get(1), months.get(12), months.get(option.tco.months))
-        rows.append(
-            [
-                option.target,
-                _amount(option.tco.usd),
-                units.usd(option.tco.purchases_usd + option.tco.integration_usd),
-                *("" if month is None else _amount(month.usd) for month in shown),
-            ]
-        )
-    if not rows:
-        return []
-    length = next(option.tco.months for option in options if option.tco is not None)
-    header = [
-        f"over {length} months, as worth today",
-        "total",
-        "bought, taken up",
-        "month 1",
-        "month 12",
-        "last month",
-    ]
-    return ["", *_indented(table(rows, header=header))]
-
-
-def _amount(figure: Interval) -> str:
-    from harness.mapper.choice import cost_text
-
-    return cost_text(figure)
 
 
 def _swings(answer: WorkloadDecision, most: int = 5) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def portfolio_text(plan: PortfolioPlan) -> list[str]:
     """Return the lines of `plan`: the verdict, the units, the shares, the limits, the bound."""
     from harness.report.fleet import LEAST_USD
+    from harness.report.words import vendor
 
     lines = ["one fleet for all workloads", f"  {plan.reason}"]
     if plan.left_out:
@@ -28,7 +29,7 @@ def portfolio_text(plan: PortfolioPlan) -> list[str]:
     rows = [
         [
             unit.target,
-            unit.vendor,
+            vendor(unit.vendor),
             units.count(unit.bought) if unit.bought else "by use",
             units.count(unit.spare),
             units.number(unit.load),

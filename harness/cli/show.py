@@ -12,6 +12,8 @@ from harness.cli.options import catalog_option, json_option, results_option
 from harness.cli.output import echo, echo_json
 from harness.documents import did_you_mean, load
 from harness.errors import SpecError
+from harness.schema import Target
+from harness.schema.target import DETECTED
 from harness.yaml_reader import display_name, shown
 
 KINDS: tuple[Kind, ...] = ("workload", "target", "brief")
@@ -46,6 +48,12 @@ def command(
     echo(f"{entry.kind} {entry.name} ({entry.origin}: {display_name(entry.path)})")
     echo()
     echo("\n".join(_lines(tree)))
+    if isinstance(document, Target) and document.hardware.vendor == DETECTED:
+        from harness.hardware import cpu_model
+
+        found = cpu_model()
+        echo()
+        echo(f"detected on this machine: {found.value or found.reason}")
 
 
 def _record_of(name: str, results: Path) -> Path | None:

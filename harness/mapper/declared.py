@@ -11,7 +11,7 @@ from harness.mapper.relax import Changed, margin_below, rejection
 from harness.schema.brief import Brief
 from harness.schema.decision import Rejection
 from harness.schema.record import Record
-from harness.schema.target import Target
+from harness.schema.target import DETECTED, Target
 from harness.schema.workload import Demand, Workload
 
 DAYS_PER_WEEK = 7
@@ -169,7 +169,7 @@ def _maker(target: Target, records: Sequence[Record]) -> str | None:
         field = record.environment.get("cpu_model")
         if hardware.kind == "cpu" and field is not None and field.value is not None:
             return str(field.value)
-    return None if hardware.vendor == "detected" else hardware.vendor
+    return None if hardware.vendor == DETECTED else hardware.vendor
 
 
 def _same(name: str, vendor: str) -> bool:

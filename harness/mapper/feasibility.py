@@ -124,13 +124,25 @@ def _without_records(
         )
     text = f"no measurement of the '{SIZING_SCENARIO}' scenario"
     if known.outdated:
-        text = f"measured before a change of {', '.join(known.outdated)}"
+        text = _outdated(known)
     elif known.elsewhere:
         text += f", only of {', '.join(known.elsewhere)}"
     if skip:
         text += f"; the newest run skipped the target: {skip}"
         remedy = f"on a machine that can run it: {remedy}"
     return Rejection(rule="not_measured", text=cut(text), remedy=remedy)
+
+
+def _outdated(known: Standing) -> str:
+    """Return what the older records say of the pair, and why that does not count."""
+    change = f"before a change of {', '.join(known.outdated)}"
+    if known.attempted is None:
+        return f"measured {change}"
+    failure = known.attempted.failure
+    assert failure is not None
+    if known.attempted.status == "unsupported":
+        return f"found unsupported {change}, and not tried since: {failure.message}"
+    return f"tried without success ({failure.kind}) {change}, and not since: {failure.message}"
 
 
 def _invalid(records: Sequence[Record], remedy: str) -> list[Rejection]:

@@ -27,7 +27,8 @@ class Standing:
 
     `records` are the usable ones of the `server` scenario (all repeats of the newest run that has
     any), `others` the newest of the other scenarios, `failed` the newest attempt without figures.
-    `outdated` says what has changed since older records, `elsewhere` which scenarios have records.
+    `outdated` says what has changed since older records, `elsewhere` which scenarios have records;
+    `attempted` is the newest of the older ones if none of them has figures.
     """
 
     records: tuple[Record, ...]
@@ -35,6 +36,7 @@ class Standing:
     failed: Record | None
     outdated: tuple[str, ...]
     warnings: tuple[str, ...]
+    attempted: Record | None = None
 
     @property
     def elsewhere(self) -> tuple[str, ...]:
@@ -51,11 +53,13 @@ class Standing:
 def standing(workload: Workload, target: Target, records: Iterable[Record]) -> Standing:
     """Return which of `records` (all of this workload and target) stand for the pair."""
     current: list[Record] = []
+    older: list[Record] = []
     outdated: set[str] = set()
     for record in sorted(records, key=_age):
         changes = changed_parts(record, workload, target)
         if changes:
             outdated.update(changes)
+            older.append(record)
         else:
             current.append(record)
     sizing = [r for r in current if r.cell.scenario.kind == SIZING_SCENARIO]
@@ -79,6 +83,7 @@ def standing(workload: Workload, target: Target, records: Iterable[Record]) -> S
         failed=failed,
         outdated=tuple(sorted(outdated)),
         warnings=warnings,
+        attempted=older[-1] if older and all(r.status != "ok" for r in older) else None,
     )
 
 

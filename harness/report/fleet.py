@@ -9,6 +9,7 @@ from harness import units
 from harness.report.bars import BarDrawing, Figure, bar_drawing
 from harness.report.plot import Charted
 from harness.report.view import WorkloadView
+from harness.report.words import vendor
 from harness.schema.decision import Interval
 from harness.schema.portfolio import FleetLimit, FleetUnits, PortfolioPlan
 
@@ -192,7 +193,7 @@ def _units(plan: PortfolioPlan) -> Charted:
 def _unit(unit: FleetUnits) -> tuple[str, ...]:
     return (
         unit.title,
-        unit.vendor,
+        vendor(unit.vendor),
         unit.site.replace("_", " "),
         units.count(unit.bought) if unit.bought else "by use",
         units.count(unit.spare),

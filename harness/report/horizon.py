@@ -20,6 +20,7 @@ MOST_FLEETS = 4
 MOST_ONCE = 3
 """So many months of purchases stand in the table; `harness export` has every month."""
 NOT_TOLD = "not told"
+COMPARED = " Of the choice, the runner-up and the best of each kind of supply."
 
 
 def horizon(view: WorkloadView) -> tuple[Charted, ...]:
@@ -146,7 +147,7 @@ def _bills(view: WorkloadView, rows: list[tuple[Row, Option]]) -> Iterator[Chart
         legend=(("whisker", "95 % interval"),),
         note="The running cost of each month, undiscounted, without purchases: those are in the "
         "table. Hollow marks: noisy, or not measured by this harness; a dashed line: not measured "
-        f"by it.{remarks(row for row, _ in billed)}",
+        f"by it.{COMPARED if len(billed) < len(rows) else ''}{remarks(row for row, _ in billed)}",
         heads=(
             ("Target", False),
             ("Month", True),

@@ -10,7 +10,7 @@ from harness.report.text import clip
 from harness.schema import Decision, Record
 from harness.schema.decision import RecordReference
 from harness.schema.record import EnvironmentField
-from harness.schema.target import Target
+from harness.schema.target import DETECTED, Target
 
 MOST_VALUES = 3
 LONGEST_FACT = 200
@@ -38,7 +38,7 @@ def software(records: Sequence[Record]) -> tuple[Software, ...]:
             for name, value in sorted(record.session.items())
             if name not in APART
         )
-        rows.setdefault(Software(target.title, _hardware(target), runtime(target), facts))
+        rows.setdefault(Software(target.title, _hardware(record), runtime(target), facts))
     return tuple(rows)
 
 
@@ -72,9 +72,21 @@ def pins(
     return tuple((records[pin.id], pin) for pin in decision.records)
 
 
-def _hardware(target: Target) -> str:
-    chips = f"{units.count(target.hardware.count)} × " if target.hardware.count > 1 else ""
-    return f"{chips}{target.hardware.chip} ({target.hardware.vendor})"
+def _hardware(record: Record) -> str:
+    hardware = record.target.hardware
+    chips = f"{units.count(hardware.count)} × " if hardware.count > 1 else ""
+    return f"{chips}{hardware.chip} ({vendor(record)})"
+
+
+def vendor(record: Record) -> str:
+    """Return who makes the chip; of a CPU that the target found, the name that it gave itself."""
+    declared = record.target.hardware.vendor
+    if declared != DETECTED:
+        return declared
+    field = record.environment.get("cpu_model")
+    if record.target.hardware.kind != "cpu" or field is None or field.value is None:
+        return f"{DETECTED}, but its name was not told"
+    return f"{DETECTED}: {field.value}"
 
 
 def runtime(target: Target) -> str:

@@ -93,6 +93,7 @@ def render_target(
         name=name,
         title=parts[0].row.title if parts else name,
         target=target,
+        vendor="" if newest is None else provenance.vendor(newest),
         parts=parts,
         facts=() if target is None else hardware_facts(target),
         runtime="" if target is None else provenance.runtime(target),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from harness.schema.target import DETECTED
+
 RULES = {
     "not_measured": "Not measured",
     "failed": "Measurement failed",
@@ -272,3 +274,8 @@ def ending(code: str) -> str:
 def scenario(code: str) -> str:
     """Return the words for a kind of traffic."""
     return SCENARIOS.get(code) or code.replace("_", " ")
+
+
+def vendor(name: str) -> str:
+    """Return who makes a chip, where no record says which CPU a target found."""
+    return "that of the CPU found" if name == DETECTED else name

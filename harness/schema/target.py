@@ -25,11 +25,16 @@ MOST_OF_A_CHIP = {
 """Several times the most of any chip (a whole wafer has 23 kW): beyond it the unit is mistaken."""
 
 
+DETECTED = "detected"
+"""What stands for the vendor of the CPU that a target finds where it runs: its name has it."""
+
+
 class Hardware(Spec):
     """The chip and what is known of it. Every number carries its source and date.
 
     With `detect: true` the facts are read off this machine when the target runs, and kept in the
-    record; facts written here win over detected ones. Peaks are dense, never with sparsity.
+    record; facts written here win over detected ones. The vendor `detected` is that of the CPU that
+    is found. Peaks are dense, never with sparsity.
 
     `tdp_w` is of one chip. `host_power_w` is what the rest of the machine draws while it serves, in
     one sale unit; a chip's own meter leaves it out. `embodied_kgco2e` is what making one sale unit

@@ -123,6 +123,15 @@ def test_two_results_folders_are_compared(results, tmp_path):
     assert "chat/single_stream, old: 5 against 5 run(s), not paired" in result.stdout
 
 
+def test_a_folder_that_is_not_there_is_not_taken_for_a_target(results, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name, said in (("nowhere", "there is no folder"), ("empty", "is no folder of a record")):
+        result = run(tmp_path / name, results)
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert "harness run" in result.stderr
+
+
 def test_what_cannot_be_compared_says_why(results, tmp_path):
     result = run("old", "nwe", "--results", results)
     assert result.exit_code == 2
@@ -133,7 +142,8 @@ def test_what_cannot_be_compared_says_why(results, tmp_path):
     result = run("old", "new", "--results", results, "-w", "other")
     assert result.exit_code == 2
     assert "no workload and scenario in common" in result.stderr
-    result = run("old", "new", "--results", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    result = run("old", "new", "--results", tmp_path / "empty")
     assert result.exit_code == 2
     assert "there are no records" in result.stderr
 

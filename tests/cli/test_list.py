@@ -4,6 +4,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from harness import hardware
 from harness.cli import main
 from tests.factories import make_brief, make_target, make_workload
 
@@ -41,7 +42,15 @@ def test_workloads_targets_and_briefs(folder):
     target = rows("targets", "--catalog", folder)["box"]
     assert (target["adapter"], target["precision"]) == ("fake", "fp32")
     assert target["price"] == "$1.00 per hour"
+    assert target["chip"] == "Acme Test chip"
     assert rows("briefs", "--catalog", folder)["question"]["workloads"] == "only-here"
+
+
+def test_a_target_that_takes_the_cpu_it_finds_names_the_one_of_this_machine():
+    target = rows("targets")["cpu-onnxruntime"]
+    here = hardware.cpu_model()
+    assert target["chip"] == f"{here.value or here.reason} (this machine)"
+    assert "detected" not in run("targets")
 
 
 def test_adapters_and_meters():

@@ -76,7 +76,8 @@ def test_the_answer_reads_from_choice_to_next_command(catalog, results):
     assert "p90 latency is 600 ms at 50 % load, the best tested; at most 500 ms" in slow
     unmeasured = next(line for line in lines if line.strip().startswith("unmeasured"))
     assert unmeasured.endswith("-> harness run -w chat -t unmeasured")
-    assert lines[-1] == "next: harness report question"
+    place = f"--catalog {catalog} --results {results}"
+    assert lines[-1] == f"next: harness report question {place}"
     why = "no powercap tree on this machine -> run on bare metal"
     assert f"  energy not measured on fast: {why}" in lines
     assert "a year of the fleet" not in result.stdout
@@ -204,7 +205,7 @@ def test_the_decision_goes_to_a_file_and_twice_is_the_same(catalog, results, tmp
         path = tmp_path / name / "decision.json"
         result = run("question", "--catalog", catalog, "--results", results, "-o", path)
         assert result.exit_code == 0
-        assert result.stdout.splitlines()[-1] == "next: harness report question"
+        assert result.stdout.splitlines()[-1].startswith("next: harness report question --cat")
         assert f"decision in {path}" in result.stdout
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
         Decision.model_validate_json(path.read_bytes())
@@ -219,11 +220,63 @@ def test_a_dash_writes_json_to_standard_output(catalog, results):
 
 
 def test_a_workload_without_a_feasible_target_is_a_finding(catalog, tmp_path):
+    (tmp_path / "empty").mkdir()
     result = run("question", "--catalog", catalog, "--results", tmp_path / "empty")
 
     assert result.exit_code == 1
+    assert f"warning: no record in {tmp_path / 'empty'}" in result.stderr
     assert "No target can be chosen" in result.stdout
-    assert result.stdout.splitlines()[-1] == "next: harness report question"
+    assert result.stdout.splitlines()[-1].startswith("next: harness report question --catalog ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("map", "question"),
+        ("report", "question", "-o", "-"),
+        ("export", "question"),
+        ("index",),
+        ("compare", "fast", "slow"),
+    ],
+)
+def test_a_results_folder_that_is_not_there_is_no_folder_without_records(
+    catalog, tmp_path, monkeypatch, arguments
+):
+    monkeypatch.setenv("HARNESS_CATALOG", str(catalog))
+    missing = tmp_path / "missing"
+    result = CliRunner().invoke(main, [*arguments, "--results", str(missing)])
+
+    assert result.exit_code == 2
+    assert f"there is no results folder {missing}" in result.stderr
+    assert "harness run" in result.stderr
+    assert "--results" in result.stderr
+    assert result.stdout == ""
+    assert not missing.exists()
+
+
+def test_the_months_of_an_option_are_told_or_said_to_be_told_elsewhere(catalog, tmp_path):
+    names = ["fast", "slow", "third", "fourth"]
+    for name in names[2:]:
+        path = catalog / "targets" / f"{name}.yaml"
+        document = make_target(name).model_dump(mode="json")
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+    brief = make_brief(targets=names).model_dump(mode="json")
+    (catalog / "briefs" / "question.yaml").write_text(yaml.safe_dump(brief, sort_keys=False))
+    folder = tmp_path / "four"
+    for name, rate in zip(names, (50.0, 40.0, 30.0, 20.0), strict=True):
+        add(folder, make_target(name), make_point(WORKLOAD, rate=rate, load=0.8), headline=0)
+
+    lines = run("question", "--catalog", catalog, "--results", folder).stdout.splitlines()
+
+    begin = next(n for n, line in enumerate(lines) if line.strip().startswith("over 36 months"))
+    told = [line.split("  ") for line in lines[begin + 1 : begin + 5]]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in told]
+    assert [len(row) for row in cells] == [6] * 4
+    assert all(cell.startswith("$") for row in cells[:2] for cell in row[3:])
+    assert [row[3:] for row in cells[2:]] == [["not told"] * 3] * 2
+    assert lines[begin + 5].strip() == (
+        "months are told of the choice, the runner-up and the best of each kind of supply"
+    )
 
 
 def test_a_record_that_cannot_be_read_is_named(catalog, results):

@@ -4,6 +4,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from harness import hardware
 from harness.cli import main
 from harness.schema import Target
 from harness.schema.record import Ending, EnvironmentField, Reason, Verdict
@@ -37,6 +38,13 @@ def test_text(folder):
     assert "  memory_gb: not given" in lines
     assert "  usd_per_hour: 1" in lines
     assert "  options: {}" in lines
+
+
+def test_a_target_that_takes_the_cpu_it_finds_names_the_one_of_this_machine(folder):
+    here = hardware.cpu_model()
+    lines = run(folder, "cpu-onnxruntime").stdout.splitlines()
+    assert lines[-1] == f"detected on this machine: {here.value or here.reason}"
+    assert "detected" not in run(folder, "card").stdout
 
 
 def test_lists_are_indented_under_their_key(folder):

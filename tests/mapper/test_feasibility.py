@@ -85,6 +85,28 @@ def test_a_changed_workload_is_not_measured_and_says_what_changed():
     assert "the workload's version" in found.text
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("unsupported", "found unsupported before a change of the workload's version, and not "),
+        ("failed", "tried without success (crash) before a change of the workload's version, "),
+    ],
+)
+def test_a_pair_that_never_had_figures_is_not_called_measured_after_a_change(status, said):
+    newer = make_workload(version=2)
+    found = the(outcome(make_record(WORKLOAD, status=status), workload=newer), "not_measured")
+
+    assert found.text.startswith(said)
+    assert found.remedy.startswith("harness run -w chat")
+
+
+def test_a_pair_with_figures_was_measured_before_a_change_whatever_came_after():
+    records = make_record(WORKLOAD, number=1), make_record(WORKLOAD, number=2, status="failed")
+    found = the(outcome(*records, workload=make_workload(version=2)), "not_measured")
+
+    assert found.text == "measured before a change of the workload's version"
+
+
 def test_a_failed_cell_keeps_its_kind_and_message():
     found = the(outcome(make_record(WORKLOAD, status="failed")), "failed")
 

@@ -3,10 +3,12 @@
 import pytest
 
 from harness import units
+from harness.cli.portfolio_text import portfolio_text
 from harness.report import render
 from harness.report.fleet import fleet
 from harness.report.view import workload_views
 from harness.schema.portfolio import FleetRelaxation, PortfolioPlan
+from harness.schema.target import DETECTED
 from tests.report.markup import read
 from tests.report.test_page import section, tables
 from tests.report.whole import whole
@@ -30,6 +32,17 @@ def test_the_plan_says_what_to_buy_who_runs_where_and_what_binds(tree):
     limits = found["The limits of the shared fleet, and which of them bind"][1:]
     assert {row[-1] for row in limits} <= {"● binds", "○ has room"}
     assert limits[0][2] == "80 %"
+
+
+def test_a_vendor_that_is_detected_is_said_to_be_that_of_the_cpu_found():
+    decision, records = whole()
+    plan = decision.portfolio
+    units = tuple(unit.model_copy(update={"vendor": DETECTED}) for unit in plan.units)
+    found = plan.model_copy(update={"units": units})
+    page = render(decision.model_copy(update={"portfolio": found}), records)
+    bought = tables(section(read(page), "fleet"))["What the shared fleet is made of"][1:]
+    assert {row[1] for row in bought} == {"that of the CPU found"}
+    assert any("  that of the CPU found  " in line for line in portfolio_text(found))
 
 
 def test_the_saving_and_the_gap_stand_in_words_and_the_cost_on_the_first_screen(tree):

@@ -84,6 +84,21 @@ def test_the_bill_has_a_line_for_each_option_compared_and_months_of_purchases(tr
     assert {line[5] for line in lines} >= {"nothing", "$8,000"}
 
 
+def test_a_bill_without_every_option_says_whose_it_is():
+    decision, records = whole()
+    first = decision.workloads[0]
+    *billed, last = first.options
+    fewer = first.model_copy(update={"options": (*billed, last.model_copy(update={"bill": ()}))})
+    changed = decision.model_copy(update={"workloads": (fewer, *decision.workloads[1:])})
+
+    notes = [
+        next(chart for chart in horizon(workload_views(each, records)[0]) if chart.curves).note
+        for each in (decision, changed)
+    ]
+    said = "Of the choice, the runner-up and the best of each kind of supply."
+    assert [said in note for note in notes] == [False, True]
+
+
 def test_a_task_has_percentiles_its_promise_and_its_cost(tree, views):
     heads, *lines = rows(
         tree, 1, "Latency and cost of a task of 5 calls, one after another, Customer chat"
