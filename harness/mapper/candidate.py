@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from harness import economics
 from harness.mapper.capacity import ROUNDING, Load, Work
+from harness.mapper.makers import vendor_of
 from harness.mapper.operating import Operating
 from harness.mapper.power import RATE, UnitLoad, power_of
 from harness.mapper.terms import Terms
@@ -48,6 +49,7 @@ class Candidate:
     rented: bool
     price_source: str
     chip: str
+    vendor: str
     evidence: Evidence
     throughput: Interval
     per_request: float
@@ -133,6 +135,7 @@ def candidate_of(
         rented=rented,
         price_source=price.source,
         chip=f"{target.hardware.vendor} {target.hardware.chip}",
+        vendor=vendor_of(target, operating.record),
         evidence=operating.evidence,
         throughput=operating.throughput,
         per_request=work.per_request,
@@ -165,6 +168,7 @@ def _metered(target: Target, operating: Operating, work: Work, terms: Terms) -> 
         rented=True,
         price_source=price.source,
         chip=f"{target.hardware.vendor} {target.hardware.chip}",
+        vendor=vendor_of(target, operating.record),
         evidence=operating.evidence,
         throughput=operating.throughput,
         per_request=work.per_request,

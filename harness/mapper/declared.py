@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from harness import units
+from harness.mapper.makers import is_by, maker_of
 from harness.mapper.memory import memory_need, unknown_size
 from harness.mapper.relax import Changed, margin_below, rejection
 from harness.schema.brief import Brief
 from harness.schema.decision import Rejection
 from harness.schema.record import Record
-from harness.schema.target import DETECTED, Target
+from harness.schema.target import Target
 from harness.schema.workload import Demand, Workload
 
 DAYS_PER_WEEK = 7
@@ -43,7 +44,7 @@ def undeclared(
     found = []
     if open_size := unknown_size(workload, target, records):
         found.append(open_size)
-    if brief.constraints.vendors_excluded and _maker(target, records) is None:
+    if brief.constraints.vendors_excluded and maker_of(target, records) is None:
         found.append(
             "who makes its chip is not known, so whether the brief excludes it is not either; name "
             "the vendor in its hardware"
@@ -130,14 +131,14 @@ def _vendor(brief: Brief, target: Target, records: Sequence[Record]) -> Rejectio
     limits = brief.constraints
     if not limits.vendors_allowed and not limits.vendors_excluded:
         return None
-    vendor, allowed = _maker(target, records), limits.vendors_allowed
+    vendor, allowed = maker_of(target, records), limits.vendors_allowed
     if vendor is None:
         return _unknown_maker(target, allowed) if allowed else None
     changes: list[Changed] = []
-    if barred := [name for name in limits.vendors_excluded if _same(name, vendor)]:
+    if barred := [name for name in limits.vendors_excluded if is_by(name, vendor)]:
         left = tuple(name for name in limits.vendors_excluded if name not in barred)
         changes.append(("constraints.vendors_excluded", limits.vendors_excluded, left))
-    if allowed and not any(_same(name, vendor) for name in allowed):
+    if allowed and not any(is_by(name, vendor) for name in allowed):
         changes.append(("constraints.vendors_allowed", allowed, (*allowed, vendor)))
     if not changes:
         return None
@@ -158,23 +159,6 @@ def _unknown_maker(target: Target, allowed: Sequence[str]) -> Rejection:
         "allow any vendor",
         remedy="name the vendor in its hardware",
     )
-
-
-def _maker(target: Target, records: Sequence[Record]) -> str | None:
-    """Return who makes the chip; of one that is detected the model that was found, or None."""
-    hardware = target.hardware
-    if not hardware.detect:
-        return hardware.vendor
-    for record in records:
-        field = record.environment.get("cpu_model")
-        if hardware.kind == "cpu" and field is not None and field.value is not None:
-            return str(field.value)
-    return None if hardware.vendor == DETECTED else hardware.vendor
-
-
-def _same(name: str, vendor: str) -> bool:
-    """Whether `vendor`, a name or a chip's whole model, is or begins with the maker `name`."""
-    return name.casefold() in (vendor.casefold(), *vendor.casefold().replace("(r)", "").split())
 
 
 def _precision(brief: Brief, target: Target) -> Rejection | None:

@@ -27,6 +27,7 @@ def make_candidate(name, *, price=1.0, throughput=(100.0, 100.0, 100.0), source=
         "rented": True,
         "price_source": source,
         "chip": "Acme X1",
+        "vendor": "Acme",
         "evidence": "measured",
         "throughput": Interval(value=value, low=low, high=high),
         "per_request": 1.0,

@@ -10,6 +10,7 @@ from harness.mapper import decide
 from harness.mapper.portfolio.market import hour_classes
 from harness.schema import canonical_json
 from harness.schema.portfolio import Portfolio
+from harness.schema.record import EnvironmentField
 from tests.factories import (
     make_brief,
     make_point,
@@ -82,6 +83,32 @@ def test_a_brief_without_a_portfolio_has_none_in_its_decision_and_neither_says_s
 
     assert found.portfolio is None
     assert "portfolio" not in canonical_json(found)
+
+
+def test_found_cpus_of_one_maker_are_one_vendor_with_what_declares_it():
+    asked, targets, _ = market((1.0, 1.7, 9.0), workloads=("chat-a",))
+    found = {"chip": "this CPU", "vendor": "detected", "kind": "cpu", "detect": True}
+    targets[0] = targets[0].model_copy(update={"hardware": make_target(hardware=found).hardware})
+    declared = make_target(hardware={**found, "vendor": "AMD", "detect": False}).hardware
+    targets[1] = targets[1].model_copy(update={"hardware": declared})
+    environment = {"cpu_model": EnvironmentField(value="AMD EPYC 7R13")}
+    records = [
+        make_stored(
+            make_record(
+                asked[0],
+                target,
+                number=1 + j,
+                points=(make_point(asked[0], rate=RATE),),
+                environment=environment,
+            )
+        )
+        for j, target in enumerate(targets)
+    ]
+    plain = plan((asked, targets, records), volumes=(1e8,)).portfolio
+    assert {unit.vendor for unit in plain.units} == {"AMD"}
+    two = plan((asked, targets, records), volumes=(1e8,), second_source=["chat-a"]).portfolio
+    # The third is dear, and the only one of another maker.
+    assert {unit.vendor for unit in two.units} == {"AMD", "Vendor 2"}
 
 
 def test_two_workloads_share_units_that_each_alone_would_not_fill():

@@ -153,8 +153,8 @@ def _unit(
     drawn = [w for c in found if c.power is not None for w in (*c.watts, c.power.high or 0.0)]
     return Unit(
         target=target.name,
-        stack=f"{stack_of(target)} on {target.hardware.vendor}",
-        vendor=target.hardware.vendor,
+        stack=f"{stack_of(target)} on {first.vendor}",
+        vendor=first.vendor,
         site=f"{target.site.tier} {target.site.region}",
         usd_per_year=0.0 if first.metered else size * own,
         capex_usd=size * (price.purchase_usd or 0.0),
