@@ -1,9 +1,13 @@
 """Every kind of scenario through the runner, on a session whose service times are known."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from harness.adapters.base import RowRequest
+from harness.adapters.base import Output, RowRequest
+from harness.measure.clock import RealClock
 from harness.measure.job import Job
 from harness.measure.profile import PROFILES
 from harness.measure.scenario import ScenarioRunner, find_headline
@@ -57,11 +61,12 @@ def runner_of(
     tmp_path=None,
     profile="quick",
     max_concurrency=1,
+    session=None,
 ):
     workload = workload or make_fraud_workload(scenarios=[scenario])
     target = target or make_target()
-    clock = VirtualClock()
-    session = KnownSession(clock, lambda n: service_s, max_batch=max_batch, tokens=0)
+    clock = VirtualClock() if session is None else RealClock()
+    session = session or KnownSession(clock, lambda n: service_s, max_batch=max_batch, tokens=0)
     cell = make_cell(workload, target, workload.scenarios[0], profile=profile, seed=1)
     job = Job(
         cell=cell,
@@ -209,6 +214,32 @@ def test_a_driver_that_only_issues_asks_for_a_core_of_its_own() -> None:
     assert any("core" in note for note in notes)
     _, _, notes = measured({"kind": "server", "load": [0.5]})
     assert not any("core" in note for note in notes)
+
+
+class Lanes:
+    """Answers each query after 50 ms, four at once; others wait for a lane."""
+
+    max_batch = 1
+
+    def __init__(self):
+        self._pool = ThreadPoolExecutor(4)
+
+    def submit(self, query):
+        self._pool.submit(self._answer, query)
+
+    def _answer(self, query):
+        time.sleep(0.05)
+        query.done(0, Output(score=0.5))
+
+
+@pytest.mark.parametrize("limit", [4, None])
+def test_a_load_is_of_the_most_that_a_session_serves_at_once(limit) -> None:
+    runner = runner_of(
+        {"kind": "server", "load": [0.5]}, session=Lanes(), max_concurrency=limit, service_s=None
+    )
+    (one,) = runner.run()
+    # 80 requests/s from four lanes; with one in flight it is 20.
+    assert 0.5 * 50 < one.point.requested_rate < 0.5 * 82
 
 
 def tasks_of(scenario, limit_s):
