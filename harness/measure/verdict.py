@@ -296,7 +296,9 @@ def _judge_point(
                     limit=RATE_NOISY,
                 )
             )
-    limits = [s.limit_s for s in slo]
+    # What counts from the first token on is the same however late a request was issued.
+    from_due = [s.limit_s for s in slo if s.metric != "tpot"]
+    limits = from_due or [s.limit_s for s in slo]
     if point.requested_rate is not None and window.lag_s.size and limits:
         # One pause of the harness makes a queue that looks like the target's: the longest counts.
         pause = float(window.lag_s.max())

@@ -32,18 +32,24 @@ def window_of(latency_s, *, failed=0, late_s=0.0, tokens=0, asked=()) -> Window:
 
 
 def verdict_of(
-    window: Window, disturbed=QUIET, load=None, complaints=(), simulated=False, least_s=0.0
+    window: Window,
+    disturbed=QUIET,
+    load=None,
+    complaints=(),
+    simulated=False,
+    least_s=0.0,
+    slo=SLO,
 ):
     point = summarise(
         window,
         task="tabular_classification",
         scenario="single_stream" if load is None else "server",
-        slo=SLO,
+        slo=slo,
         energy=[],
         load=load,
         requested_rate=None if load is None else 10.0,
     )
-    return judge([window], [point], SLO, 0, disturbed, complaints, simulated, least_s)
+    return judge([window], [point], slo, 0, disturbed, complaints, simulated, least_s)
 
 
 def codes(verdict) -> set[str]:
@@ -102,6 +108,15 @@ def test_drift() -> None:
 def test_the_harness_own_lag_spoils_an_open_loop() -> None:
     assert verdict_of(window_of(STEADY, late_s=0.2), load=0.5).state == "invalid"
     assert verdict_of(window_of(STEADY, late_s=0.05), load=0.5).state == "valid"
+
+
+def test_a_late_issue_does_not_change_the_time_between_tokens() -> None:
+    tpot = SloLimit(metric="tpot", percentile=90, limit_s=0.05)
+    late = window_of(STEADY, late_s=0.02)
+    assert "schedule-lag" not in codes(verdict_of(late, load=0.5, slo=(*SLO, tpot)))
+    assert "schedule-lag" in codes(verdict_of(late, load=0.5, slo=(tpot,)))
+    later = window_of(STEADY, late_s=0.2)
+    assert "schedule-lag" in codes(verdict_of(later, load=0.5, slo=(*SLO, tpot)))
 
 
 def test_one_long_pause_of_the_harness_is_told() -> None:
