@@ -13,7 +13,7 @@ from typing import NamedTuple
 from harness.errors import Problem, SpecError
 from harness.files import sha256_of
 from harness.schema import Workload
-from harness.schema.workload import Scenario, Trace
+from harness.schema.scenario import Scenario, Trace
 from harness.yaml_reader import display_name, shown
 
 SHARDS = ".safetensors.index.json"

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import units
+from harness.schema.base import Interval
 from harness.schema.brief import Economics, RentMix
-from harness.schema.decision import CostLine, Interval
+from harness.schema.costs import CostLine
 from harness.schema.target import Price
 
 HOURS_PER_YEAR = 8760.0

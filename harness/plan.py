@@ -19,7 +19,7 @@ from harness.measure.profile import PROFILES
 from harness.models.hub import on_hub, placed_if_there
 from harness.schema import Target, Workload, content_hash
 from harness.schema.record import Cell, ProfileName
-from harness.schema.workload import Burst, Scenario, Server, Trace
+from harness.schema.scenario import Burst, Scenario, Server, Trace
 
 START_ESTIMATE_S = 6.0
 

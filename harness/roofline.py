@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.schema.workload import LlamaModel, WhisperModel
+from harness.schema.model import LlamaModel, WhisperModel
 
 BYTES_OF = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "int4": 0.5}
 """Bytes of one weight, or of one cached key or value, by the target's precision."""

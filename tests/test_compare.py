@@ -5,7 +5,7 @@ import pytest
 from harness.compare import Side, compare, find_side
 from harness.errors import SpecError
 from harness.schema.record import Reason, Verdict
-from harness.schema.workload import Server
+from harness.schema.scenario import Server
 from tests.factories import make_point, make_record, make_target, make_workload, ulid
 
 WORKLOAD = make_workload()

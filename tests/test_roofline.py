@@ -16,7 +16,7 @@ from harness.roofline import (
     row_work,
     whisper_work,
 )
-from harness.schema.workload import LlamaModel, WhisperModel
+from harness.schema.model import LlamaModel, WhisperModel
 
 LLAMA = LlamaModel(
     family="llama",

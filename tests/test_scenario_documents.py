@@ -11,7 +11,7 @@ from harness.cli.run import SCENARIOS
 from harness.errors import SpecError
 from harness.report.words import SCENARIOS as WORDS
 from harness.schema import ScenarioKind
-from harness.schema.workload import Burst, Trace
+from harness.schema.scenario import Burst, Trace
 from tests.factories import make_workload
 
 SPIKES = {"spike_factor": 10, "spike_s": 1, "spike_every_s": 10}

@@ -16,7 +16,7 @@ from harness.adapters.base import (
 )
 from harness.errors import AdapterError
 from harness.models.sampler import Sampler
-from harness.schema.workload import LlamaModel, WhisperModel
+from harness.schema.model import LlamaModel, WhisperModel
 
 
 @dataclass(frozen=True, slots=True)

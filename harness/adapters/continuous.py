@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from harness.adapters.base import Output, Query
 from harness.adapters.checked import Checked, check
 from harness.errors import AdapterError
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 PROMPT_TOKENS = 512
 """Tokens of prompts that one step takes in, at most."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from harness.errors import SpecError
 from harness.models.onnx_file import operators_of
 from harness.models.own_folder import known
-from harness.schema.workload import HuggingFaceModel, OnnxFileModel, Workload
+from harness.schema.model import HuggingFaceModel, OnnxFileModel
+from harness.schema.workload import Workload
 
 BUILT_FAMILIES = ("llama", "whisper", "trees_mlp", "lightgbm", "xgboost", "onnx")
 """The families of which there are ONNX files."""

@@ -14,7 +14,7 @@ from harness.adapters.session import SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models.exports import genai_folder
 from harness.models.onnx_graph import count_operators
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 if TYPE_CHECKING:
     import onnxruntime_genai

@@ -16,7 +16,7 @@ from harness.adapters.session import Options, SequenceSession, read_options
 from harness.errors import AdapterError, PrerequisiteError, UnsupportedError
 from harness.models.exports import gguf_file
 from harness.models.gguf_header import PRECISIONS, read_header
-from harness.schema.workload import GgufModel, LlamaModel
+from harness.schema.model import GgufModel, LlamaModel
 
 KINDS = {"fp32": "f32", "fp16": "f16", "int8": "q8_0", "int4": "q4_0"}
 """By precision: the type of the file's matrices."""

@@ -26,7 +26,7 @@ from harness.models.build import quantised, quantised_int4
 from harness.models.exports import continuous_folder
 from harness.models.model import RowModel
 from harness.models.onnx_graph import count_operators
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.llama_genai import wide_head
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 if TYPE_CHECKING:
     import onnxruntime

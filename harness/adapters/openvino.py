@@ -23,7 +23,7 @@ from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models import openvino_weights
 from harness.models.exports import openvino_folder
 from harness.models.model import RowModel
-from harness.schema.workload import OnnxFileModel
+from harness.schema.model import OnnxFileModel
 
 if TYPE_CHECKING:
     import openvino

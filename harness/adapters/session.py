@@ -22,7 +22,7 @@ from harness.adapters.base import (
 from harness.adapters.checked import Checked, check, positions_of
 from harness.adapters.options import Options, default_threads, read_options
 from harness.errors import AdapterError
-from harness.schema.workload import LlamaModel, WhisperModel
+from harness.schema.model import LlamaModel, WhisperModel
 
 __all__ = [
     "GraphEngine",

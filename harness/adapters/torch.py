@@ -20,7 +20,7 @@ from harness.adapters.session import (
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models import trees_mlp
 from harness.models.model import RowModel, Weights
-from harness.schema.workload import LlamaModel, WhisperModel
+from harness.schema.model import LlamaModel, WhisperModel
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from harness.cli.output import table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.schema.decision import Option
+    from harness.schema.option import Option
 
 NOT_TOLD = "not told"
 

@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 
     from harness.catalog import Catalog
     from harness.schema import Target
-    from harness.schema.decision import (
-        Decision,
-        EnergyLine,
-        Interval,
-        Odds,
-        Option,
-        Rejection,
-        WorkloadDecision,
-    )
+    from harness.schema.base import Interval
+    from harness.schema.confidence import Odds
+    from harness.schema.costs import EnergyLine
+    from harness.schema.decision import Decision, WorkloadDecision
+    from harness.schema.option import Option
+    from harness.schema.rejection import Rejection
 
 
 @click.command("map")

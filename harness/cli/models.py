@@ -30,7 +30,7 @@ from harness.models.hub import folder_name, on_hub, placed, placed_if_there
 from harness.models.model import Declared, Model
 from harness.schema import Workload
 from harness.schema.base import Task
-from harness.schema.workload import SpeechQuality, TextQuality
+from harness.schema.quality import SpeechQuality, TextQuality
 
 UNUSED = "no workload here"
 STANDARD_ERROR = 2

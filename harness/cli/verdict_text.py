@@ -8,7 +8,8 @@ from harness import units
 
 if TYPE_CHECKING:
     from harness.schema import Decision
-    from harness.schema.decision import Option, WorkloadDecision
+    from harness.schema.decision import WorkloadDecision
+    from harness.schema.option import Option
 
 LONGEST = 160
 """Characters of a reason here; the whole of it stands below."""

@@ -10,7 +10,7 @@ from harness.compare.sides import CellKey, unusable
 from harness.compare.within import SamplesOf, Windows, why_none, within_runs
 from harness.difference import paired, unpaired
 from harness.schema.record import Metric, Point, Record
-from harness.schema.workload import Server
+from harness.schema.scenario import Server
 
 THROUGHPUT = "throughput_requests_per_s"
 ENERGY = "energy_j_per_request@"

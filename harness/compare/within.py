@@ -23,7 +23,7 @@ from harness.measure.chains import EXTRA, Chained
 from harness.measure.samples import COLUMNS, Samples
 from harness.measure.summary import Window
 from harness.schema.record import Point, Record
-from harness.schema.workload import MultiStream
+from harness.schema.scenario import MultiStream
 
 Rows = Mapping[str, NDArray[np.int64]]
 """A record's samples, by column."""

@@ -24,9 +24,12 @@ from harness.mapper.utilisation import realised_utilisation
 from harness.mapper.volume import volume_costs
 from harness.mapper.warnings import option_warnings
 from harness.mapper.worth import worth_knowing
-from harness.schema.decision import Odds, Option, Rejection, TargetOutcome, WorkloadDecision
+from harness.schema.confidence import Odds
+from harness.schema.decision import TargetOutcome, WorkloadDecision
 from harness.schema.levers import LeverOutcome
+from harness.schema.option import Option
 from harness.schema.record import Record
+from harness.schema.rejection import Rejection
 from harness.schema.target import Target
 from harness.schema.workload import Workload
 

@@ -22,10 +22,13 @@ from harness.mapper.standing import Standing
 from harness.mapper.terms import Terms, Usage, at_sites, price_age, price_rules, terms_of, usage_of
 from harness.mapper.warnings import standing_warnings
 from harness.schema.brief import Brief
-from harness.schema.decision import Option, Rejection, Sizing, TargetOutcome
+from harness.schema.decision import TargetOutcome
+from harness.schema.demand import Demand
+from harness.schema.option import Option, Sizing
 from harness.schema.record import Record
+from harness.schema.rejection import Rejection
 from harness.schema.target import Price, Target
-from harness.schema.workload import Demand, Workload
+from harness.schema.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from harness.mapper.draws import CLASS_SPREAD
 from harness.mapper.limits import limit_texts, portfolio_texts
 from harness.schema.brief import Brief, BriefWorkload, CarbonIntensity, Economics
 from harness.schema.decision import Assumption, WorkloadDecision
+from harness.schema.demand import Demand
 from harness.schema.target import Target
-from harness.schema.workload import Demand, Workload
+from harness.schema.workload import Workload
 
 METHOD = (
     ("year", "the first year from the brief's date on; its volume is the mean over the year"),

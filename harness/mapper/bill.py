@@ -16,10 +16,12 @@ import numpy as np
 from harness.economics import MONTHS_PER_YEAR, SECONDS_PER_YEAR, worth_left
 from harness.mapper.candidate import Candidate, Cases, FloatArray, costs_of, units_in
 from harness.mapper.capacity import planned_peak_factor
+from harness.schema.base import Interval
 from harness.schema.brief import Economics
-from harness.schema.decision import BillMonth, Interval, Option, Tco
+from harness.schema.costs import BillMonth, Tco
+from harness.schema.demand import Demand
+from harness.schema.option import Option
 from harness.schema.target import Price
-from harness.schema.workload import Demand
 
 MONTH_S = SECONDS_PER_YEAR / MONTHS_PER_YEAR
 

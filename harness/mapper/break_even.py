@@ -9,7 +9,9 @@ from harness import units
 from harness.mapper.candidate import Candidate
 from harness.mapper.crossings import Crossings, crossings
 from harness.mapper.uncertainty import Contest, volume_text
-from harness.schema.decision import BreakEven, KindBreakEven, Odds, OptionKind
+from harness.schema.break_even import BreakEven, KindBreakEven
+from harness.schema.confidence import Odds
+from harness.schema.option import OptionKind
 
 RULE_OF_THUMB = (0.6, 0.7)
 """Utilisation above which buying is said to pay (I. Ivchenko, doi 10.5281/zenodo.18678386)."""

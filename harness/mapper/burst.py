@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from harness import units
 from harness.mapper.capacity import Load, Work, replicas_for
-from harness.schema.decision import BurstOutcome, Option
+from harness.schema.decision import BurstOutcome
 from harness.schema.demand import StatedBurst
+from harness.schema.option import Option
 
 
 def burst_of(

@@ -15,9 +15,9 @@ from harness.mapper.makers import vendor_of
 from harness.mapper.operating import Operating
 from harness.mapper.power import RATE, UnitLoad, power_of
 from harness.mapper.terms import Terms
-from harness.schema.base import Evidence, Tier
+from harness.schema.base import Evidence, Interval, Tier
 from harness.schema.brief import Economics
-from harness.schema.decision import Interval, OptionKind
+from harness.schema.option import OptionKind
 from harness.schema.target import Target
 
 FloatArray = npt.NDArray[np.float64]

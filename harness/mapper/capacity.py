@@ -10,19 +10,13 @@ import math
 from dataclasses import dataclass
 
 from harness.economics import MONTHS_PER_YEAR, SECONDS_PER_YEAR
+from harness.schema.demand import Demand
+from harness.schema.inputs import AudioInputs, Inputs, PromptInputs
+from harness.schema.lengths import Distribution, Durations
+from harness.schema.own import AudioFileInputs, PromptFileInputs
 from harness.schema.target import Price
-from harness.schema.workload import (
-    AudioFileInputs,
-    AudioInputs,
-    Demand,
-    Distribution,
-    Durations,
-    Inputs,
-    PromptFileInputs,
-    PromptInputs,
-    Turns,
-    Workload,
-)
+from harness.schema.tasks import Turns
+from harness.schema.workload import Workload
 
 ROUNDING = 1e-9
 """Relative excess over a whole number of units that is arithmetic, not demand."""

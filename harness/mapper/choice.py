@@ -9,7 +9,10 @@ from harness.mapper.agentic import promise_text
 from harness.mapper.feasibility import limit_text
 from harness.mapper.operating import share_of_limit, tightest
 from harness.mapper.relax import margin_below, relaxations
-from harness.schema.decision import Interval, Option, Rejection, TargetOutcome
+from harness.schema.base import Interval
+from harness.schema.decision import TargetOutcome
+from harness.schema.option import Option
+from harness.schema.rejection import Rejection
 from harness.schema.workload import Workload
 
 

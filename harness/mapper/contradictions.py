@@ -9,8 +9,9 @@ from harness import units
 from harness.mapper.declared import both, outside, tightest_promise
 from harness.mapper.demand import demand_of
 from harness.schema.brief import Brief
+from harness.schema.demand import Demand
 from harness.schema.target import Target
-from harness.schema.workload import Demand, Workload
+from harness.schema.workload import Workload
 
 Place = tuple[str | int, ...]
 

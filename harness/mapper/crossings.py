@@ -10,7 +10,8 @@ import numpy as np
 from harness.mapper.candidate import Cases, FloatArray, units_in
 from harness.mapper.draws import planned
 from harness.mapper.uncertainty import SAME, Contest
-from harness.schema.decision import Crossing, Interval
+from harness.schema.base import Interval
+from harness.schema.break_even import Crossing
 
 WIDEST = 100.0
 """Volumes are looked at from a hundredth of the asked one up to a hundred times it."""

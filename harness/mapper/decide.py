@@ -21,10 +21,11 @@ from harness.mapper.standing import standing
 from harness.mapper.warnings import machine_warnings, price_warnings
 from harness.schema.brief import Brief
 from harness.schema.decision import Decision, RecordReference
+from harness.schema.demand import Demand
 from harness.schema.levers import other_workloads
 from harness.schema.record import Record
 from harness.schema.target import Target
-from harness.schema.workload import Demand, Workload
+from harness.schema.workload import Workload
 
 
 class PinnedRecord(Protocol):

@@ -10,10 +10,11 @@ from harness.mapper.makers import is_by, maker_of
 from harness.mapper.memory import memory_need, unknown_size
 from harness.mapper.relax import Changed, margin_below, rejection
 from harness.schema.brief import Brief
-from harness.schema.decision import Rejection
+from harness.schema.demand import Demand
 from harness.schema.record import Record
+from harness.schema.rejection import Rejection
 from harness.schema.target import Target
-from harness.schema.workload import Demand, Workload
+from harness.schema.workload import Workload
 
 DAYS_PER_WEEK = 7
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from harness.errors import SpecError
 from harness.schema.brief import DemandOverride
-from harness.schema.workload import Demand
+from harness.schema.demand import Demand
 
 EITHER = (("peak_factor", "hourly_profile"), ("requests_per_month", "tasks_per_month"))
 """Statements that stand for each other: the first follows from the second where that is given."""

@@ -17,10 +17,9 @@ import numpy as np
 from harness.economics import MONTHS_PER_YEAR, SECONDS_PER_YEAR
 from harness.mapper.candidate import Candidate, Cases, FloatArray
 from harness.mapper.capacity import planned_peak_factor
-from harness.schema.base import Evidence
+from harness.schema.base import Evidence, Interval
 from harness.schema.brief import Uncertainty
-from harness.schema.decision import Interval
-from harness.schema.workload import Demand
+from harness.schema.demand import Demand
 
 Z_95 = 1.959964
 """Standard deviations from the median to either end of a 95 % interval."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from harness.schema.record import EnergyReading, Point
 from harness.schema.target import Hardware
 

@@ -21,10 +21,11 @@ from harness.mapper.operating import (
 from harness.mapper.relax import MEASURE, cut, margin_above, margin_below, relaxation, rounded
 from harness.mapper.standing import SIZING_SCENARIO, Standing
 from harness.schema.brief import Brief
-from harness.schema.decision import Rejection
+from harness.schema.demand import Demand
 from harness.schema.record import Point, QualityCheck, Record, SloCheck
+from harness.schema.rejection import Rejection
 from harness.schema.target import Target
-from harness.schema.workload import Demand, SloLimit, Workload
+from harness.schema.workload import SloLimit, Workload
 
 OPERATOR = re.compile(r"operators? ")
 """How a runtime's refusal begins when it is about operators."""

@@ -9,7 +9,8 @@ from harness.mapper.operating import Operating
 from harness.mapper.power import UnitLoad, power_of
 from harness.mapper.relax import margin_below, rejection
 from harness.schema.brief import Brief
-from harness.schema.decision import Option, Rejection
+from harness.schema.option import Option
+from harness.schema.rejection import Rejection
 from harness.schema.target import Target
 
 

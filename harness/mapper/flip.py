@@ -16,7 +16,9 @@ from harness import units
 from harness.mapper.candidate import Cases, FloatArray
 from harness.mapper.feasibility import limit_text
 from harness.mapper.uncertainty import SAME, Contest, volume_text
-from harness.schema.decision import Flip, Option, TargetOutcome
+from harness.schema.confidence import Flip
+from harness.schema.decision import TargetOutcome
+from harness.schema.option import Option
 
 MOST_CHANGE = 10.0
 """Prices and volumes are looked at up to ten times more and ten times less."""

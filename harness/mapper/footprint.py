@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from harness import units
 from harness.economics import (
     NoPower,
@@ -13,9 +11,18 @@ from harness.economics import (
     it_kwh,
     scaled,
 )
+from harness.schema.base import Interval
 from harness.schema.brief import Economics
-from harness.schema.decision import EnergyLine, Interval
+from harness.schema.costs import EnergyLine, EnergyName, EnergyUnit
 from harness.schema.target import Hardware, Price
+
+UNITS: dict[EnergyName, EnergyUnit] = {
+    "it_energy": "kWh",
+    "facility_energy": "kWh",
+    "electricity": "USD",
+    "carbon": "kgCO2e",
+    "embodied_carbon": "kgCO2e",
+}
 
 
 def energy_lines(
@@ -37,28 +44,17 @@ def energy_lines(
 
 def _drawn(power: Power | NoPower, replicas: int, pue: float) -> tuple[EnergyLine, EnergyLine]:
     if isinstance(power, NoPower):
-        unknown = EnergyLine(
-            name="it_energy",
-            unit="kWh",
-            figure=None,
-            basis=_cut(power.reason),
-            remedy=power.remedy,
+        return (
+            _unknown("it_energy", power.reason, power.remedy),
+            _unknown("facility_energy", power.reason, power.remedy),
         )
-        return unknown, unknown.model_copy(update={"name": "facility_energy"})
     return (
-        EnergyLine(
-            name="it_energy",
-            unit="kWh",
-            figure=it_kwh(power, replicas),
-            basis=_cut(f"8,760 hours; {power.basis}"),
-            modelled=power.modelled,
-        ),
-        EnergyLine(
-            name="facility_energy",
-            unit="kWh",
-            figure=facility_kwh(power, replicas, pue),
-            basis=f"IT energy x PUE {units.number(pue)}",
-            modelled=power.modelled,
+        _known("it_energy", it_kwh(power, replicas), f"8,760 hours; {power.basis}", power.modelled),
+        _known(
+            "facility_energy",
+            facility_kwh(power, replicas, pue),
+            f"IT energy x PUE {units.number(pue)}",
+            power.modelled,
         ),
     )
 
@@ -68,93 +64,68 @@ def _electricity(
 ) -> EnergyLine:
     usd = economics.electricity_usd_per_kwh.value
     if price.kind == "rent":
-        return EnergyLine(
-            name="electricity",
-            unit="USD",
-            figure=None,
-            basis="in the rent, which does not state it",
-        )
+        return _unknown("electricity", "in the rent, which does not state it")
     if price.kind == "api":
-        return EnergyLine(
-            name="electricity",
-            unit="USD",
-            figure=None,
-            basis="in the API's price, which does not state it",
-        )
+        return _unknown("electricity", "in the API's price, which does not state it")
     if isinstance(power, NoPower):
-        return EnergyLine(
-            name="electricity",
-            unit="USD",
-            figure=None,
-            basis="the facility energy is not known",
-            remedy=power.remedy,
-        )
-    return EnergyLine(
-        name="electricity",
-        unit="USD",
-        figure=scaled(facility_kwh(power, replicas, economics.pue.value), usd),
-        basis=f"facility energy x {units.usd(usd)} per kWh; part of the yearly cost",
-        modelled=power.modelled,
+        return _unknown("electricity", "the facility energy is not known", power.remedy)
+    return _known(
+        "electricity",
+        scaled(facility_kwh(power, replicas, economics.pue.value), usd),
+        f"facility energy x {units.usd(usd)} per kWh; part of the yearly cost",
+        power.modelled,
     )
 
 
 def _carbon(power: Power | NoPower, replicas: int, economics: Economics) -> EnergyLine:
     intensity = economics.carbon_intensity
     if intensity is None:
-        return EnergyLine(
-            name="carbon",
-            unit="kgCO2e",
-            figure=None,
-            basis="the brief states no carbon intensity",
-            remedy="state economics.carbon_intensity in the brief, with its source and date",
+        return _unknown(
+            "carbon",
+            "the brief states no carbon intensity",
+            "state economics.carbon_intensity in the brief, with its source and date",
         )
     if isinstance(power, NoPower):
-        return EnergyLine(
-            name="carbon",
-            unit="kgCO2e",
-            figure=None,
-            basis="the facility energy is not known",
-            remedy=power.remedy,
-        )
-    return EnergyLine(
-        name="carbon",
-        unit="kgCO2e",
-        figure=scaled(facility_kwh(power, replicas, economics.pue.value), intensity.kg_per_kwh),
-        basis=f"facility energy x {units.number(intensity.kg_per_kwh)} kgCO2e per kWh "
+        return _unknown("carbon", "the facility energy is not known", power.remedy)
+    return _known(
+        "carbon",
+        scaled(facility_kwh(power, replicas, economics.pue.value), intensity.kg_per_kwh),
+        f"facility energy x {units.number(intensity.kg_per_kwh)} kgCO2e per kWh "
         f"({intensity.method}-based, {intensity.kind}, {intensity.year})",
-        modelled=power.modelled,
+        power.modelled,
     )
 
 
 def _embodied(replicas: int, price: Price, hardware: Hardware) -> EnergyLine:
     fact = hardware.embodied_kgco2e
-    name: Literal["embodied_carbon"] = "embodied_carbon"
     if fact is None:
-        return EnergyLine(
-            name=name,
-            unit="kgCO2e",
-            figure=None,
-            basis="the target states no embodied_kgco2e",
-            remedy="state hardware.embodied_kgco2e in the target, with its source and date",
+        return _unknown(
+            "embodied_carbon",
+            "the target states no embodied_kgco2e",
+            "state hardware.embodied_kgco2e in the target, with its source and date",
         )
+    if price.kind == "api":
+        return _unknown("embodied_carbon", "an API has no units of its own")
     if price.life_years is None:
-        return EnergyLine(
-            name=name,
-            unit="kgCO2e",
-            figure=None,
-            basis="an API has no units of its own"
-            if price.kind == "api"
-            else "a rented unit has no stated life to spread its making over",
+        return _unknown(
+            "embodied_carbon", "a rented unit has no stated life to spread its making over"
         )
-    return EnergyLine(
-        name=name,
-        unit="kgCO2e",
-        figure=Interval(value=embodied_kg_per_year(fact.value, replicas, price.life_years)),
-        basis=_cut(
-            f"{units.quantity(fact.value, 'kgCO2e')} to make a unit, over {price.life_years:g} "
-            f"years; not part of the kgCO2e of its energy ({fact.source}, {fact.date.isoformat()})"
-        ),
+    return _known(
+        "embodied_carbon",
+        Interval(value=embodied_kg_per_year(fact.value, replicas, price.life_years)),
+        f"{units.quantity(fact.value, 'kgCO2e')} to make a unit, over {price.life_years:g} years; "
+        f"not part of the kgCO2e of its energy ({fact.source}, {fact.date.isoformat()})",
     )
+
+
+def _known(name: EnergyName, figure: Interval, basis: str, modelled: bool = False) -> EnergyLine:
+    return EnergyLine(
+        name=name, unit=UNITS[name], figure=figure, basis=_cut(basis), modelled=modelled
+    )
+
+
+def _unknown(name: EnergyName, reason: str, remedy: str | None = None) -> EnergyLine:
+    return EnergyLine(name=name, unit=UNITS[name], figure=None, basis=_cut(reason), remedy=remedy)
 
 
 def _cut(text: str) -> str:

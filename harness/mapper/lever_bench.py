@@ -11,11 +11,13 @@ from harness.mapper.operating import Operating
 from harness.mapper.option import make_option
 from harness.mapper.terms import terms_of, usage_of
 from harness.schema.brief import Brief
-from harness.schema.decision import Option, WorkloadDecision
+from harness.schema.decision import WorkloadDecision
+from harness.schema.demand import Demand
 from harness.schema.levers import LeverOutcome
+from harness.schema.option import Option
 from harness.schema.record import QualityCheck, Record
 from harness.schema.target import Target
-from harness.schema.workload import Demand, Workload
+from harness.schema.workload import Workload
 
 RECORDED = ("measured", "imported")
 """Evidence that is a record of a measurement, by this harness or another."""

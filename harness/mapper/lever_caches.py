@@ -9,10 +9,10 @@ from statistics import median
 from harness import units
 from harness.economics import scaled
 from harness.mapper.lever_bench import Bench, Served, outcome_of, priced, quality_of, unknown
-from harness.schema.decision import Option
+from harness.schema.inputs import PromptInputs
 from harness.schema.levers import Batching, LeverOutcome, PrefixCaching, ResultCaching
+from harness.schema.option import Option
 from harness.schema.record import Record
-from harness.schema.workload import PromptInputs
 
 
 def prefix_cached(

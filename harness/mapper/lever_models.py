@@ -7,10 +7,12 @@ import math
 from harness import units
 from harness.mapper.lever_bench import Bench, Served, outcome_of, priced, quality_of, unknown
 from harness.mapper.terms import stack_of
-from harness.schema.decision import Option, TargetOutcome
+from harness.schema.decision import TargetOutcome
+from harness.schema.demand import Demand
 from harness.schema.levers import LeverOutcome, Routing, SmallerModel
+from harness.schema.option import Option
 from harness.schema.target import Target
-from harness.schema.workload import Demand, Workload
+from harness.schema.workload import Workload
 
 
 def quantised(bench: Bench, served: Served, today: Option) -> list[LeverOutcome]:

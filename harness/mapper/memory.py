@@ -16,10 +16,12 @@ from pydantic import ValidationError
 from harness import units
 from harness.mapper.operating import point_within_slo
 from harness.roofline import BYTES_OF
+from harness.schema.inputs import Inputs, PromptInputs
 from harness.schema.model import GgufModel, HuggingFaceModel, LlamaModel, WhisperModel
+from harness.schema.own import PromptFileInputs
 from harness.schema.record import Histogram, Record
 from harness.schema.target import Target
-from harness.schema.workload import Inputs, PromptFileInputs, PromptInputs, Workload
+from harness.schema.workload import Workload
 
 PEAK = "peak_memory_bytes"
 """What a session may describe: the most memory of the device that it has held."""

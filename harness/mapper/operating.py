@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.schema.base import Evidence
-from harness.schema.decision import Interval
+from harness.schema.base import Evidence, Interval
 from harness.schema.record import EnergyReading, Metric, Point, Record, SloCheck
 
 EVIDENCE_ORDER: tuple[Evidence, ...] = ("measured", "imported", "projected", "claimed")

@@ -13,10 +13,12 @@ from harness.mapper.power import UnitLoad, power_of
 from harness.mapper.standing import SIZING_SCENARIO
 from harness.mapper.terms import Terms, Usage
 from harness.mapper.unit_prices import per_audio_hour, per_request_of, per_task, token_costs
+from harness.schema.base import Interval
 from harness.schema.brief import Economics
-from harness.schema.decision import CostLine, EnergyLine, Interval, Option
+from harness.schema.costs import CostLine, EnergyLine
+from harness.schema.demand import Demand
+from harness.schema.option import Option
 from harness.schema.target import Target
-from harness.schema.workload import Demand
 
 
 def make_option(

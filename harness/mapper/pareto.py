@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from harness import units
 from harness.mapper.feasibility import limit_text
 from harness.mapper.operating import Operating, tightest
-from harness.schema.decision import Interval, Option, ParetoAxis, ParetoPoint
+from harness.schema.base import Interval
+from harness.schema.decision import ParetoAxis, ParetoPoint
+from harness.schema.option import Option
 from harness.schema.target import Target
 from harness.schema.workload import SloLimit
 

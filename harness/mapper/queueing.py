@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import units
-from harness.schema.decision import Sizing
+from harness.schema.option import Sizing
 from harness.schema.record import Point, Record
 from harness.schema.target import Price
 from harness.schema.workload import SloLimit

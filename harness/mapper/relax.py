@@ -8,8 +8,9 @@ from typing import TypeGuard
 
 from harness import units
 from harness.schema.brief import Brief
-from harness.schema.decision import Change, Rejection, Relaxation, TargetOutcome
+from harness.schema.decision import TargetOutcome
 from harness.schema.demand import Agent
+from harness.schema.rejection import Change, Rejection, Relaxation
 from harness.schema.target import Target
 
 Value = float | bool | str | tuple[str, ...] | None

@@ -8,13 +8,14 @@ from statistics import median
 from typing import Literal
 
 from harness import units
-from harness.schema.decision import TaskFigures, TaskQuantile
 from harness.schema.demand import Agent
+from harness.schema.option import TaskFigures, TaskQuantile
 from harness.schema.record import Metric, Point, Record
 from harness.statistics import minimum_samples
 
 MEAN = "task_latency_s.mean"
 TOLD = (50.0, 99.0)
+"""The percentiles of a task that are told beside that of its promise."""
 
 
 def measured_tasks(record: Record, points: Sequence[Point], agent: Agent) -> TaskFigures | None:

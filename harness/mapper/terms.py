@@ -12,9 +12,12 @@ from harness.economics import capital_recovery_factor, hourly_rent
 from harness.mapper.capacity import Load, Work, prompt_tokens
 from harness.mapper.relax import margin_below, rejection
 from harness.schema.brief import Brief, Economics
-from harness.schema.decision import CostLine, PriceAge, Rejection, Sizing
+from harness.schema.costs import CostLine, PriceAge
+from harness.schema.demand import Demand
+from harness.schema.option import Sizing
+from harness.schema.rejection import Rejection
 from harness.schema.target import Price, Target
-from harness.schema.workload import Demand, Workload
+from harness.schema.workload import Workload
 
 BYTES_PER_GB = 1e9
 

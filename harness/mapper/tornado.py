@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.mapper.draws import MOST_SHARE
 from harness.mapper.uncertainty import SAME, Contest
-from harness.schema.decision import Swing
+from harness.schema.confidence import Swing
 
 Z_5 = 1.644854
 """Standard deviations from the median to the 5 % and to the 95 % value."""

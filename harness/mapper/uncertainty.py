@@ -10,7 +10,8 @@ import numpy as np
 from harness import units
 from harness.mapper.candidate import Candidate, Cases, FloatArray, yearly_costs
 from harness.mapper.draws import Future
-from harness.schema.decision import Confidence, Odds, Option
+from harness.schema.confidence import Confidence, Odds
+from harness.schema.option import Option
 
 ROBUST_P_BEST = 0.9
 ROBUST_REGRET = 0.03

@@ -9,9 +9,10 @@ from harness.economics import scaled
 from harness.mapper.capacity import Work
 from harness.mapper.operating import Operating
 from harness.mapper.terms import Usage, cached_rate
-from harness.schema.decision import Interval, TokenCosts
+from harness.schema.base import Interval
+from harness.schema.costs import TokenCosts
+from harness.schema.demand import Demand
 from harness.schema.target import Price
-from harness.schema.workload import Demand
 
 MILLION = 1e6
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from harness.mapper.candidate import units_in
 from harness.mapper.uncertainty import Contest
-from harness.schema.decision import Interval, Option
+from harness.schema.base import Interval
+from harness.schema.option import Option
 
 
 def realised_utilisation(contest: Contest, choice: Option) -> Interval | None:

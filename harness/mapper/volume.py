@@ -10,7 +10,7 @@ from harness.mapper.candidate import FloatArray, units_in
 from harness.mapper.crossings import AFTER, BEFORE, WIDEST, steps
 from harness.mapper.draws import planned
 from harness.mapper.uncertainty import Contest
-from harness.schema.decision import KindBreakEven
+from harness.schema.break_even import KindBreakEven
 from harness.schema.volume import VolumeCosts, VolumeLine
 
 GRID = 25

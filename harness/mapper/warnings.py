@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.mapper.standing import Standing
 from harness.mapper.terms import OLD_PRICE_SHARE
 from harness.schema.brief import Brief
-from harness.schema.decision import Option
+from harness.schema.option import Option
 from harness.schema.record import Record
 from harness.schema.target import Target
 from harness.schema.workload import Workload

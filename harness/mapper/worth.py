@@ -11,7 +11,7 @@ import numpy as np
 from harness import units
 from harness.mapper.candidate import FloatArray
 from harness.mapper.uncertainty import Contest
-from harness.schema.decision import Odds, Worth
+from harness.schema.confidence import Odds, Worth
 
 NODES = 20
 """Equally likely values at which an input is taken as known."""

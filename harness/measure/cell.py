@@ -51,8 +51,8 @@ from harness.models.model import Architecture, Model
 from harness.models.own_folder import resolved
 from harness.models.own_inputs import told_of
 from harness.models.own_shape import told_of_model
+from harness.schema.quality import Quality as QualityGate
 from harness.schema.record import EnergyReading, Failure, QualityCheck
-from harness.schema.workload import Quality as QualityGate
 
 ROOFLINE_LIMIT_S = 120.0
 CLIENT_LIMIT_S = 120.0

@@ -13,7 +13,8 @@ import numpy as np
 
 from harness.adapters.base import Request
 from harness.models.conversation import TurnRequest
-from harness.schema.workload import AgentTask, Workload
+from harness.schema.tasks import AgentTask
+from harness.schema.workload import Workload
 
 EXTRA = ("task", "turn")
 """Columns of samples of chains: the number of the chain, and the place of the call in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.schema.record import ProfileName
-from harness.schema.workload import Burst, Scenario, Server
+from harness.schema.scenario import Burst, Scenario, Server
 
 
 @dataclass(frozen=True, slots=True)

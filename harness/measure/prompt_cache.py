@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness import statistics
+from harness.schema.inputs import PromptInputs
 from harness.schema.record import Metric, Point
-from harness.schema.workload import PromptInputs, Workload
+from harness.schema.workload import Workload
 
 NAME = "cached_prompt_share"
 METHOD = "ratio of means, delta method, effective sample size"

@@ -15,18 +15,10 @@ from harness.measure.samples import OK, Samples
 from harness.measure.verdict import ABOVE_ROOFLINE
 from harness.models.model import Model, Weights
 from harness.roofline import Ceilings, Work
+from harness.schema.model import LlamaModel, TreesMlpModel, WhisperModel
 from harness.schema.record import Point, Roofline
+from harness.schema.scenario import ClosedLoop, MultiStream, Scenario, SingleStream, Trace
 from harness.schema.target import Hardware, Target
-from harness.schema.workload import (
-    ClosedLoop,
-    LlamaModel,
-    MultiStream,
-    Scenario,
-    SingleStream,
-    Trace,
-    TreesMlpModel,
-    WhisperModel,
-)
 
 RATES = {
     "output tokens": "throughput_output_tokens_per_s",

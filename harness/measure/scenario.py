@@ -30,7 +30,8 @@ from harness.measure.task_drive import task_driver
 from harness.measure.task_figures import TASK_LATENCY
 from harness.models.trace import read_trace, trace_requests
 from harness.schema.record import Ending, Metric, Point
-from harness.schema.workload import Burst, ClosedLoop, MultiStream, Server, SloLimit, Trace
+from harness.schema.scenario import Burst, ClosedLoop, MultiStream, Server, Trace
+from harness.schema.workload import SloLimit
 from harness.traffic import Spikes
 
 MLPERF_OFFLINE = 24_576

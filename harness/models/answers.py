@@ -21,7 +21,7 @@ from harness.models.asked import text_of
 from harness.models.prompts import MOST_PROBLEMS, Prompt, read_prompts
 from harness.models.requests import AnswerRequest, Output
 from harness.models.tokenizer import OwnTokenizer
-from harness.schema.workload import ExactAnswers
+from harness.schema.own import ExactAnswers
 from harness.statistics import wilson
 from harness.yaml_reader import display_name
 

@@ -46,7 +46,7 @@ from harness.models.own_folder import known
 from harness.models.weights import check_weights, load_weights, save_weights, stream_weights
 from harness.schema import canonical_json
 from harness.schema.base import Task
-from harness.schema.workload import (
+from harness.schema.model import (
     GgufModel,
     LlamaModel,
     OnnxFileModel,

@@ -19,7 +19,7 @@ from harness.models import (
 )
 from harness.models.build import build_once
 from harness.models.model import Model, RowModel
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 
 def genai_folder(model: Model, precision: str) -> Path:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.data_files import SHARDS, shards_of
 from harness.errors import SpecError
 from harness.models.weights import load_weights
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 FIELDS = {
     "vocab_size": "vocabulary",
@@ -27,6 +27,8 @@ FIELDS = {
     "tie_word_embeddings": "tied_embeddings",
 }
 """By name in config.json: the field of the workload's model that must have the same value."""
+ROTARY = "rotary_emb.inv_freq"
+"""How the name of a table ends that old files store, and that follows from the positions."""
 PLAIN = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
 """What the Llama that is built here has; config.json may leave them out."""
 
@@ -46,13 +48,19 @@ def load_llama(path: Path, model: LlamaModel) -> dict[str, NDArray[np.generic]]:
             arrays |= load_weights(shard)
     else:
         arrays = load_weights(path)
-    arrays = {n: a for n, a in arrays.items() if not n.endswith("rotary_emb.inv_freq")}
+    arrays = {n: a for n, a in arrays.items() if not n.endswith(ROTARY)}
     # A matrix that is not the embeddings' stays: it is more than the declared model has.
     if model.tied_embeddings and "lm_head.weight" in arrays:
         embedded = arrays.get("model.embed_tokens.weight")
         if embedded is not None and np.array_equal(arrays["lm_head.weight"], embedded):
             del arrays["lm_head.weight"]
     return arrays
+
+
+def follows_from_others(name: str, model: LlamaModel) -> bool:
+    """Return whether the array `name` of a file may be left out: a rotary table, a tied matrix."""
+    tied = model.tied_embeddings and name == "lm_head.weight"
+    return tied or name.endswith(ROTARY)
 
 
 def check_config(path: Path, model: LlamaModel) -> None:
@@ -65,6 +73,8 @@ def check_config(path: Path, model: LlamaModel) -> None:
     if kind != "llama":
         raise SpecError(f"{path} describes a '{kind}' model; only 'llama' ones can be built")
     ropes = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(ropes, dict):
+        raise SpecError(f"{path} has rotary positions that are no object: {ropes!r}")
     scaling = ropes.get("rope_type", ropes.get("type", "default"))
     odd = [f"{n} {config[n]!r}" for n, value in PLAIN.items() if config.get(n, value) != value]
     if scaling != "default":

@@ -30,26 +30,20 @@ from harness.models.requests import (
 from harness.models.rows import input_rows, read_rows
 from harness.models.texts import WORDS, as_words
 from harness.models.transactions import NAMES, draw_transactions
-from harness.schema.workload import (
-    AudioFileInputs,
+from harness.schema.inputs import (
     AudioInputs,
     CardBursts,
-    Distribution,
-    Durations,
-    GgufModel,
-    HuggingFaceModel,
     Inputs,
-    LlamaModel,
-    PromptFileInputs,
     PromptInputs,
     RowInputs,
-    ServedModel,
     TextInputs,
     TransactionInputs,
-    Turns,
-    WhisperModel,
-    Workload,
 )
+from harness.schema.lengths import Distribution, Durations
+from harness.schema.model import GgufModel, HuggingFaceModel, LlamaModel, ServedModel, WhisperModel
+from harness.schema.own import AudioFileInputs, PromptFileInputs
+from harness.schema.tasks import Turns
+from harness.schema.workload import Workload
 from harness.yaml_reader import display_name
 
 WHISPER_VOCABULARY = 51_865

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.model import Weights
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 NORM_SPREAD = 0.1
 """Drawn norm weights spread around 1, so that a runtime that forgets one is found out."""

@@ -18,7 +18,7 @@ from harness.models.llama import output_matrix, rotary_tables
 from harness.models.llama_onnx import feed_forward, normalise
 from harness.models.model import Weights
 from harness.models.onnx_graph import Graph
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 CONFIGURATION = "genai_config.json"
 HEAD_MULTIPLE = 16

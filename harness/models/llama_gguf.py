@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UnsupportedError
 from harness.models.model import Weights
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 TYPES = {"f32": "F32", "f16": "F16", "q8_0": "Q8_0", "q4_0": "Q4_0"}
 """By the name that llama.cpp uses: the type of all matrices. Norms stay float32."""

@@ -9,7 +9,7 @@ import numpy as np
 from harness.models.llama import output_matrix, rotary_tables
 from harness.models.model import Weights
 from harness.models.onnx_graph import HIDDEN_SCORE, DecoderGraph, Graph
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 
 def build_onnx(weights: Weights, architecture: LlamaModel, folder: Path) -> None:

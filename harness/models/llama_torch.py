@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from harness.models.llama import output_matrix, parameter_shapes, rotary_tables
 from harness.models.model import Weights
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 QUERY_KEY_VALUE = ("q_proj", "k_proj", "v_proj")
 GATE_UP = ("gate_proj", "up_proj")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UnsupportedError
 from harness.schema.base import Task
-from harness.schema.workload import (
+from harness.schema.model import (
     GgufModel,
     HuggingFaceModel,
     LlamaModel,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness.errors import SpecError, UnsupportedError
 from harness.models.own_files import read_bytes, refuse_pickle
-from harness.schema.workload import OnnxFileModel
+from harness.schema.model import OnnxFileModel
 
 if TYPE_CHECKING:
     import onnx

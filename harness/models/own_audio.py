@@ -17,7 +17,8 @@ from harness.models.own_files import content_of
 from harness.models.prompts import MOST_PROBLEMS, check_mean
 from harness.models.requests import SpeechRequest
 from harness.models.wav import decode_wav
-from harness.schema.workload import AudioFileInputs, Transcripts, WhisperModel
+from harness.schema.model import WhisperModel
+from harness.schema.own import AudioFileInputs, Transcripts
 from harness.yaml_reader import display_name
 
 MOST_BYTES = 500_000_000

@@ -14,16 +14,13 @@ from harness.models.inputs import draw_requests
 from harness.models.own_audio import transcribed
 from harness.models.own_folder import known
 from harness.models.own_quality import tokenizer_of
-from harness.schema.workload import (
-    AudioFileInputs,
-    ExactAnswers,
-    GgufModel,
-    HuggingFaceModel,
-    OwnText,
-    PromptFileInputs,
-    Transcripts,
-    Workload,
-)
+from harness.models.row_quality import judged_rows
+from harness.models.rows import input_rows
+from harness.schema.inputs import RowInputs
+from harness.schema.model import GgufModel, HuggingFaceModel, OnnxFileModel, TreeFileModel
+from harness.schema.own import AudioFileInputs, ExactAnswers, OwnText, PromptFileInputs, Transcripts
+from harness.schema.quality import RowQuality
+from harness.schema.workload import Workload
 
 Place = tuple[str | int, ...]
 

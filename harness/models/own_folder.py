@@ -11,7 +11,8 @@ from harness.errors import SpecError
 from harness.models import hugging_face
 from harness.models.model import Architecture
 from harness.schema.base import Task
-from harness.schema.workload import HuggingFaceModel, LlamaModel, Model, WhisperModel, Workload
+from harness.schema.model import HuggingFaceModel, LlamaModel, Model, WhisperModel
+from harness.schema.workload import Workload
 
 MOST_BYTES = 10_000_000
 CONTEXT = 2048

@@ -14,13 +14,9 @@ from harness.models.prompts import check_mean, encoded, own_lengths, read_prompt
 from harness.models.requests import Sampling, TextRequest
 from harness.models.texts import WORDS
 from harness.models.tokenizer import open_tokenizer
-from harness.schema.workload import (
-    GgufModel,
-    LlamaModel,
-    PromptFileInputs,
-    PromptInputs,
-    ServedModel,
-)
+from harness.schema.inputs import PromptInputs
+from harness.schema.model import GgufModel, LlamaModel, ServedModel
+from harness.schema.own import PromptFileInputs
 
 BOUNDLESS = 10**9
 """Positions of a server's model, which is not known to have fewer."""

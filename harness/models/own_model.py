@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UnsupportedError
 from harness.models import lightgbm_text, onnx_file, trees_mlp, xgboost_json
-from harness.schema.workload import OnnxFileModel, TreeFileModel
+from harness.schema.model import OnnxFileModel, TreeFileModel
 
 OwnModel = TreeFileModel | OnnxFileModel
 

@@ -18,14 +18,9 @@ from harness.models.own_audio import plain_words, speech_requests, transcribed
 from harness.models.quality_metrics import kl_divergence, perplexity, word_error_rate
 from harness.models.requests import ScoreTextRequest
 from harness.models.tokenizer import OwnTokenizer, open_tokenizer
-from harness.schema.workload import (
-    ExactAnswers,
-    LlamaModel,
-    OwnText,
-    Transcripts,
-    WhisperModel,
-    Workload,
-)
+from harness.schema.model import LlamaModel, WhisperModel
+from harness.schema.own import ExactAnswers, OwnText, Transcripts
+from harness.schema.workload import Workload
 from harness.statistics import wilson
 
 __all__ = ["judge_answers", "judge_text", "judge_transcripts", "tokenizer_of"]

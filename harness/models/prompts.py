@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from harness.errors import Problem, SpecError
 from harness.models.requests import Message
 from harness.models.tokenizer import OwnTokenizer
-from harness.schema.workload import Distribution
+from harness.schema.lengths import Distribution
 from harness.yaml_reader import display_name, shown
 
 MOST_BYTES = 1_000_000_000
@@ -199,8 +199,13 @@ def _of_json(line: str, name: str, number: int, problems: list[Problem]) -> Prom
 
     try:
         document = json.loads(line)
+        # JSON can write half of a character (a lone surrogate), which no text can hold.
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         wrong(f"not JSON: {error.msg}", error.colno)
+        return None
+    except UnicodeEncodeError:
+        wrong("half of a character, as \\ud83d without its other half; write whole ones")
         return None
     except (ValueError, RecursionError):
         wrong("not JSON")

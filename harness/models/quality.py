@@ -40,25 +40,20 @@ from harness.models.row_quality import judged_rows, true_scores
 from harness.models.transactions import draw_transactions
 from harness.models.trees_mlp import reference_scores
 from harness.models.vector_quality import known_vectors, least_cosine
-from harness.schema.record import QualityCheck
-from harness.schema.workload import (
-    AudioFileInputs,
-    ExactAnswers,
+from harness.schema.inputs import PromptInputs
+from harness.schema.model import LlamaModel, WhisperModel
+from harness.schema.own import AudioFileInputs, ExactAnswers, OwnText, PromptFileInputs, Transcripts
+from harness.schema.quality import (
     FraudQuality,
-    LlamaModel,
-    OwnText,
-    PromptFileInputs,
-    PromptInputs,
     Quality,
     ReferenceAgreement,
     RowQuality,
     SpeechQuality,
     TextQuality,
-    Transcripts,
     VectorAgreement,
-    WhisperModel,
-    Workload,
 )
+from harness.schema.record import QualityCheck
+from harness.schema.workload import Workload
 
 __all__ = [
     "Ask",

@@ -19,7 +19,7 @@ from harness.models.inputs import inputs_hash
 from harness.models.model import Model, Weights
 from harness.models.requests import ScoreSpeechRequest, ScoreTextRequest
 from harness.schema import canonical_json
-from harness.schema.workload import LlamaModel, WhisperModel
+from harness.schema.model import LlamaModel, WhisperModel
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

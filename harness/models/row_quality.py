@@ -13,7 +13,10 @@ from harness.models.onnx_file import onnx_scores
 from harness.models.reference import keep
 from harness.models.rows import labelled_rows
 from harness.models.trees_mlp import reference_scores
-from harness.schema.workload import OnnxFileModel, RowInputs, RowQuality, Workload
+from harness.schema.inputs import RowInputs
+from harness.schema.model import OnnxFileModel
+from harness.schema.quality import RowQuality
+from harness.schema.workload import Workload
 
 
 def judged_rows(

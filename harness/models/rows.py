@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from harness.errors import Problem, SpecError
 from harness.models.model import Architecture
 from harness.models.own_model import own_features
-from harness.schema.workload import OnnxFileModel, RowInputs, RowQuality, TreeFileModel
+from harness.schema.inputs import RowInputs
+from harness.schema.model import OnnxFileModel, TreeFileModel
+from harness.schema.quality import RowQuality
 from harness.yaml_reader import display_name, shown
 
 MOST_BYTES = 1_000_000_000

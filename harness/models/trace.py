@@ -13,7 +13,9 @@ from harness.errors import Problem, SpecError
 from harness.models.inputs import draw_requests, draw_sampling
 from harness.models.own_inputs import text_shape
 from harness.models.requests import Request, TextRequest
-from harness.schema.workload import GgufModel, LlamaModel, PromptInputs, ServedModel, Workload
+from harness.schema.inputs import PromptInputs
+from harness.schema.model import GgufModel, LlamaModel, ServedModel
+from harness.schema.workload import Workload
 from harness.traffic import input_order, trace_arrivals
 from harness.yaml_reader import display_name, shown
 

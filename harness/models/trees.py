@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Weights = Mapping[str, NDArray[np.generic]]
 
+MOST_FEATURES = 1_000_000
+"""Of one row: far above any table, and what a broken file is held against."""
+
 TREES: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "trees.root": ("int32", ("trees",)),
     "trees.feature": ("int32", ("nodes",)),
@@ -243,9 +246,16 @@ class Forest:
         self._nodes += len(order)
 
     def arrays(self, base_score: float, width: int) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays of the trees (`TREES` and `WIDTH`); SpecError if there are none."""
+        """Return the arrays of the trees (`TREES` and `WIDTH`).
+
+        SpecError if there are none, or if `width` is no number of features that a row can have.
+        """
         if not self._roots:
             raise SpecError(f"{self._source} has no trees")
+        if not 0 < width <= MOST_FEATURES:
+            raise SpecError(
+                f"{self._source} names {width} features; 1 to {MOST_FEATURES} are supported"
+            )
         arrays = {name: np.concatenate(parts) for name, parts in self._parts.items()}
         return {
             **arrays,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.errors import Problem, SpecError
 from harness.models.requests import EmbedRequest, Output
-from harness.schema.workload import VectorAgreement
+from harness.schema.quality import VectorAgreement
 from harness.yaml_reader import display_name
 
 

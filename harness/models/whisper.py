@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.errors import SpecError
 from harness.models.model import Weights
-from harness.schema.workload import WhisperModel
+from harness.schema.model import WhisperModel
 
 NORM_EPSILON = 1e-5
 LONGEST_PERIOD = 10_000

@@ -10,7 +10,7 @@ import numpy as np
 from harness.models.model import Weights
 from harness.models.onnx_graph import DecoderGraph, Graph
 from harness.models.whisper import NORM_EPSILON
-from harness.schema.workload import WhisperModel
+from harness.schema.model import WhisperModel
 
 
 def build_onnx(weights: Weights, architecture: WhisperModel, folder: Path) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from harness.models.model import Weights
 from harness.models.whisper import NORM_EPSILON, parameter_shapes, sinusoids
-from harness.schema.workload import WhisperModel
+from harness.schema.model import WhisperModel
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values of one layer, [batch, heads, positions, head size] each."""

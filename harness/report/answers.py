@@ -12,7 +12,9 @@ from harness.mapper.uncertainty import ROBUST_P_BEST
 from harness.report import client_trust, misses, windows, words
 from harness.report.energy import year_in_short
 from harness.report.view import WorkloadView
-from harness.schema.decision import Interval, Option, WorkloadDecision
+from harness.schema.base import Interval
+from harness.schema.decision import WorkloadDecision
+from harness.schema.option import Option
 from harness.schema.record import SloCheck
 
 

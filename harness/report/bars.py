@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from harness import units
 from harness.report.energy import amount, boundary, is_modelled
 from harness.report.latency import LABEL_LENGTH
-from harness.report.scale import Scale
+from harness.report.scale import Scale, in_percent
 from harness.report.text import clip
 from harness.report.view import Standing, WorkloadView
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 
 ROW_HEIGHT = 46
 FOOT = 8
@@ -122,7 +122,7 @@ def bar_drawing(key: str, title: str, found: Sequence[Figure], unit: str) -> Bar
         low, high = figure.low, figure.high
         whisker = None
         if low is not None and high is not None and low < high:
-            whisker = (_place(100 * scale.share(low)), _place(100 * scale.share(high)))
+            whisker = (in_percent(100 * scale.share(low)), in_percent(100 * scale.share(high)))
         top = ROW_HEIGHT * index
         bars.append(
             Bar(
@@ -133,7 +133,7 @@ def bar_drawing(key: str, title: str, found: Sequence[Figure], unit: str) -> Bar
                 label_y=str(top + 16),
                 bar_y=str(top + 24),
                 middle_y=str(top + 31),
-                width=_place(max(SHORTEST_PERCENT, 100 * scale.share(figure.value))),
+                width=in_percent(max(SHORTEST_PERCENT, 100 * scale.share(figure.value))),
                 whisker=whisker,
                 modelled=modelled,
                 remark=remark,
@@ -145,7 +145,3 @@ def bar_drawing(key: str, title: str, found: Sequence[Figure], unit: str) -> Bar
         for label, _, figure, modelled, remark in found
     )
     return BarDrawing(key, title, f"{spoken}.", str(ROW_HEIGHT * len(found) + FOOT), tuple(bars))
-
-
-def _place(percent: float) -> str:
-    return f"{percent:.2f}%"

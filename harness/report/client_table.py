@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.record_tables import AT, RECORD
+from harness.report.record_tables import AT, RECORD, head
 from harness.report.tables import Cell, Kind, Table, joined, table
 from harness.schema import Record
 from harness.schema.record import Point
@@ -51,12 +51,7 @@ def client_table(records: Sequence[Record]) -> Table:
 def _row(record: Record, index: int, point: Point, trust: Trust) -> dict[str, Cell]:
     found = trust.calibration
     return {
-        "record": record.id,
-        "workload": record.cell.workload,
-        "target": record.cell.target,
-        "scenario": record.cell.scenario.kind,
-        "evidence": record.evidence,
-        "validity": record.verdict.state,
+        **head(record),
         "point": index,
         "load": point.load,
         "client_bound": joined([sign.text for sign in trust.client_bound]),

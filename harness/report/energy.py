@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from harness import units
 from harness.report import words
 from harness.report.view import Row, WorkloadView
-from harness.schema.decision import EnergyLine, Interval, Option
+from harness.schema.base import Interval
+from harness.schema.costs import EnergyLine
+from harness.schema.option import Option
 from harness.schema.record import EnergyReading
 
 PARTS = (

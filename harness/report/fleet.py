@@ -10,7 +10,7 @@ from harness.report.bars import BarDrawing, Figure, bar_drawing
 from harness.report.plot import Charted
 from harness.report.view import WorkloadView
 from harness.report.words import vendor
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from harness.schema.portfolio import FleetLimit, FleetUnits, PortfolioPlan
 
 SHOWN = {"budget": units.usd, "yearly_budget": units.usd, "vendor_share": units.percent}

@@ -11,7 +11,8 @@ from harness.report.plot import Charted
 from harness.report.scale import Scale
 from harness.report.text import clip
 from harness.report.view import Row, WorkloadView
-from harness.schema.decision import Interval, ParetoAxis, ParetoPoint
+from harness.schema.base import Interval
+from harness.schema.decision import ParetoAxis, ParetoPoint
 
 NAMES = {"cost": "Cost", "latency": "Latency", "energy": "Energy", "lead_time": "Delivery"}
 FEWEST = 2

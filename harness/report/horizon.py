@@ -14,7 +14,9 @@ from harness.report.plot import Charted
 from harness.report.scale import Scale
 from harness.report.text import clip
 from harness.report.view import Row, WorkloadView
-from harness.schema.decision import BillMonth, Interval, Option, Tco, TokenCosts
+from harness.schema.base import Interval
+from harness.schema.costs import BillMonth, Tco, TokenCosts
+from harness.schema.option import Option
 
 MOST_FLEETS = 4
 MOST_ONCE = 3

@@ -8,7 +8,7 @@ from typing import Literal
 
 from harness import units
 from harness.report import words
-from harness.report.scale import Scale
+from harness.report.scale import Scale, in_percent
 from harness.report.text import clip
 from harness.report.view import Row, Standing, WorkloadView
 from harness.schema import Metric
@@ -202,8 +202,8 @@ def _row(
         band_x = band_width = None
         if figure.low is not None and figure.high is not None:
             start, end = scale.percent(figure.low), scale.percent(figure.high)
-            band_x, band_width = _place(start), _place(end - start)
-        marks.append(Mark(f"p{percentile:g}", shape, _place(place), band_x, band_width))
+            band_x, band_width = in_percent(start), in_percent(end - start)
+        marks.append(Mark(f"p{percentile:g}", shape, in_percent(place), band_x, band_width))
     key = _metric(row, metric, promised)
     top = TOP + ROW_HEIGHT * index
     return LatencyRow(
@@ -213,7 +213,7 @@ def _row(
         key_figure=f"p{promised:g} {_figure(key)}{f', {row.remark}' if row.remark else ''}",
         label_y=str(top + 16),
         track_y=str(top + 31),
-        span=(_place(min(places)), _place(max(places))) if len(places) > 1 else None,
+        span=(in_percent(min(places)), in_percent(max(places))) if len(places) > 1 else None,
         marks=tuple(marks),
     )
 
@@ -241,8 +241,4 @@ def _line(scale: Scale, value: float, prefix: str = "") -> Line:
     anchor: Literal["start", "middle", "end"] = (
         "start" if place < 12 else "end" if place > 88 else "middle"
     )
-    return Line(_place(place), f"{prefix}{units.seconds(value)}", anchor)
-
-
-def _place(percent: float) -> str:
-    return f"{percent:.2f}%"
+    return Line(in_percent(place), f"{prefix}{units.seconds(value)}", anchor)

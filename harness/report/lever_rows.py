@@ -6,7 +6,7 @@ from harness import units
 from harness.report.bars import BarDrawing, Figure, bar_drawing
 from harness.report.plot import Charted
 from harness.report.view import WorkloadView
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from harness.schema.levers import LeverOutcome
 
 NAMES = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness import units
 from harness.report import words
 from harness.report.view import WorkloadView
-from harness.schema.decision import Rejection, Relaxation, TargetOutcome
+from harness.schema.decision import TargetOutcome
+from harness.schema.rejection import Rejection, Relaxation
 
 MOST_CHEAPER = 3
 

@@ -9,8 +9,10 @@ from harness.mapper.energy import boundary_text
 from harness.report import energy, words
 from harness.report.tables import Cell, Kind, Table, joined, spread, spread_columns, table
 from harness.report.view import Row, WorkloadView
-from harness.schema.decision import Option, Rejection, WorkloadDecision
+from harness.schema.decision import WorkloadDecision
+from harness.schema.option import Option
 from harness.schema.record import EnergyReading
+from harness.schema.rejection import Rejection
 
 PLACE: tuple[tuple[str, Kind, str], ...] = (
     ("workload", "text", "The workload's name."),

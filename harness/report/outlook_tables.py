@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from harness.report.option_tables import PLACE
 from harness.report.tables import Cell, Kind, Table, joined, spread, spread_columns, table
 from harness.report.view import Row, WorkloadView
-from harness.schema.decision import Change, Option, Relaxation, WorkloadDecision
+from harness.schema.decision import WorkloadDecision
+from harness.schema.option import Option
+from harness.schema.rejection import Change, Relaxation
 
 OF: tuple[tuple[str, Kind, str], ...] = PLACE[:2]
 HOW: tuple[tuple[str, Kind, str], ...] = (

@@ -92,7 +92,8 @@ def record_tables(decision: Decision, records: Sequence[Record]) -> tuple[Table,
     )
 
 
-def _head(record: Record) -> dict[str, Cell]:
+def head(record: Record) -> dict[str, Cell]:
+    """Return the columns `RECORD` of a row."""
     return {
         "record": record.id,
         "workload": record.cell.workload,
@@ -106,7 +107,7 @@ def _head(record: Record) -> dict[str, Cell]:
 def _points(record: Record) -> Iterator[dict[str, Cell]]:
     for index, point in enumerate(record.points):
         at: dict[str, Cell] = {
-            **_head(record),
+            **head(record),
             "point": index,
             "load": point.load,
             "stands_for_record": index == record.headline,
@@ -149,7 +150,7 @@ def _energy(record: Record) -> Iterator[dict[str, Cell]]:
             known = reading.joules is not None and reading.uncertainty is not None
             wide = (reading.joules or 0.0) * (reading.uncertainty or 0.0)
             yield {
-                **_head(record),
+                **head(record),
                 "when": when,
                 "point": index,
                 "load": None if point is None else point.load,
@@ -175,7 +176,7 @@ def _record(decision: Decision, record: Record) -> dict[str, Cell]:
     if failure is not None:
         reasons.append(f"{failure.kind}: {failure.message}")
     return {
-        **_head(record),
+        **head(record),
         "validity_reasons": joined(reasons),
         "repeat": record.cell.repeat,
         "profile": record.cell.profile,

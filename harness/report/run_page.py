@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -74,7 +74,7 @@ def render_run(
         operators=account(record) if record.session or record.failure else None,
         client=client(record),
         trusted=trusted(record),
-        detail="" if record.failure is None else clip(record.failure.detail or "", LONGEST_DETAIL),
+        detail=ending(record),
         session=[
             (name.replace("_", " "), clip(provenance.told(value), LONGEST_FACT))
             for name, value in sorted(record.session.items())
@@ -128,14 +128,27 @@ def hashes(record: Record, pin: RecordReference) -> tuple[tuple[str, str], ...]:
         ("Workload, as measured", cell.workload_hash),
         ("Target, as measured", cell.target_hash),
         *((f"File {name}", digest) for name, digest in sorted(cell.files.items())),
+        *_of_hub(record),
         *((f"Wall-meter import {name}", digest) for name, digest in sorted(pin.imports.items())),
     )
 
 
-def _detail(record: Record) -> str:
-    """Return the end of what a failure said at length, which names the cause."""
+def ending(record: Record) -> str:
+    """Return the end of what a failure said at length, which names the cause; else empty."""
     said = "" if record.failure is None else record.failure.detail or ""
     return said if len(said) <= LONGEST_DETAIL else f"…{said[-LONGEST_DETAIL:]}"
+
+
+def _of_hub(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield the commit of a model from a hub, and the sha256 of each of its files as fetched."""
+    source = record.session.get("model_source")
+    if not isinstance(source, Mapping):
+        return
+    name, files = source.get("hub"), source.get("files")
+    yield f"Model {name}, commit", str(source.get("revision"))
+    if isinstance(files, Mapping):
+        for file, digest in sorted(files.items(), key=lambda item: str(item[0])):
+            yield f"Model file {file}, sha256", str(digest)
 
 
 def _charts(record: Record, point: Point | None, window: Window | None) -> tuple[Charted, ...]:

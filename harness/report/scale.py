@@ -69,3 +69,8 @@ class Scale:
                 return tuple(ticks)
         every_nth = -(-len(ticks) // MOST_TICKS)
         return tuple(ticks[::every_nth])
+
+
+def in_percent(place: float) -> str:
+    """Return a place or a length in per cent of a drawing's width, as SVG and CSS write it."""
+    return f"{place:.2f}%"

@@ -8,7 +8,8 @@ from harness.report.answers import figure
 from harness.report.horizon import named
 from harness.report.plot import Charted
 from harness.report.view import WorkloadView
-from harness.schema.decision import BurstOutcome, Option, TaskFigures, TaskQuantile
+from harness.schema.decision import BurstOutcome
+from harness.schema.option import Option, TaskFigures, TaskQuantile
 
 ORDERS = {"sequential": "one after another", "parallel": "all at once"}
 

@@ -8,7 +8,8 @@ from harness.report import words
 from harness.report.plot import Charted
 from harness.report.view import WorkloadView
 from harness.report.volume import numbered, turns
-from harness.schema.decision import Crossing, Interval, KindBreakEven
+from harness.schema.base import Interval
+from harness.schema.break_even import Crossing, KindBreakEven
 
 
 def supply(view: WorkloadView) -> tuple[Charted, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.report.text import clip, visible
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 
 Kind = Literal["text", "number", "count", "flag"]
 Cell = str | float | int | bool | None

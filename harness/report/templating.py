@@ -14,7 +14,7 @@ from harness import units
 from harness.report import answers, energy, misses, windows, words
 from harness.report.text import clip, on_page
 from harness.schema import Metric
-from harness.schema.decision import Rejection
+from harness.schema.rejection import Rejection
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.schema import Decision, Metric, Point, Record, Workload
-from harness.schema.decision import Option, TargetOutcome, WorkloadDecision
+from harness.schema.decision import TargetOutcome, WorkloadDecision
+from harness.schema.option import Option
 
 Standing = Literal["chosen", "runner_up", "feasible", "excluded"]
 

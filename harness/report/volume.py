@@ -17,7 +17,8 @@ from harness.report.plot import Charted
 from harness.report.scale import Scale
 from harness.report.text import clip
 from harness.report.view import Row, WorkloadView
-from harness.schema.decision import Crossing, KindBreakEven, WorkloadDecision
+from harness.schema.break_even import Crossing, KindBreakEven
+from harness.schema.decision import WorkloadDecision
 from harness.schema.volume import VolumeCosts, VolumeLine
 
 MOST_TURNS = 3

@@ -53,3 +53,16 @@ class Fact(Spec):
     value: NonNegative
     source: Text
     date: date
+
+
+class Interval(Spec):
+    """A figure with its 95 % interval where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def absent(value: object) -> bool:
+    """Whether a field is left out: documents from before it existed keep their identity."""
+    return value is None

@@ -19,6 +19,7 @@ from harness.schema.base import (
     Spec,
     Text,
     Tier,
+    absent,
 )
 from harness.schema.demand import Agent, HitShare, Profile, StatedBurst
 from harness.schema.levers import Lever
@@ -34,13 +35,13 @@ class DemandOverride(Spec):
     peak_factor: Annotated[float, Field(ge=1)] | None = None
     residency: tuple[Name, ...] | None = None
     tiers: tuple[Tier, ...] | None = None
-    tasks_per_month: Positive | None = Field(default=None, exclude_if=lambda v: v is None)
-    hourly_profile: Profile | None = Field(default=None, exclude_if=lambda v: v is None)
-    batchable_share: Share | None = Field(default=None, exclude_if=lambda v: v is None)
-    result_cache_hit: HitShare | None = Field(default=None, exclude_if=lambda v: v is None)
-    prefix_hit: Share | None = Field(default=None, exclude_if=lambda v: v is None)
-    agent: Agent | None = Field(default=None, exclude_if=lambda v: v is None)
-    burst: StatedBurst | None = Field(default=None, exclude_if=lambda v: v is None)
+    tasks_per_month: Positive | None = Field(default=None, exclude_if=absent)
+    hourly_profile: Profile | None = Field(default=None, exclude_if=absent)
+    batchable_share: Share | None = Field(default=None, exclude_if=absent)
+    result_cache_hit: HitShare | None = Field(default=None, exclude_if=absent)
+    prefix_hit: Share | None = Field(default=None, exclude_if=absent)
+    agent: Agent | None = Field(default=None, exclude_if=absent)
+    burst: StatedBurst | None = Field(default=None, exclude_if=absent)
 
     @model_validator(mode="after")
     def _says_it_once(self) -> Self:
@@ -141,10 +142,8 @@ class Economics(Spec):
     carbon_intensity: CarbonIntensity | None = None
     staff_usd_per_year: NonNegative = 0.0
     # Left out where they are not stated: the identity of briefs without them stays what it was.
-    rent_mix: RentMix | None = Field(default=None, exclude_if=lambda value: value is None)
-    egress_bytes_per_request: NonNegative | None = Field(
-        default=None, exclude_if=lambda value: value is None
-    )
+    rent_mix: RentMix | None = Field(default=None, exclude_if=absent)
+    egress_bytes_per_request: NonNegative | None = Field(default=None, exclude_if=absent)
     integration_weeks_per_stack: NonNegative = Field(
         default=0.0, exclude_if=lambda value: not value
     )
@@ -220,7 +219,7 @@ class Brief(Document):
     economics: Economics
     uncertainty: Uncertainty = Uncertainty()
     levers: tuple[Lever, ...] = Field(default=(), exclude_if=lambda v: not v)
-    portfolio: Portfolio | None = Field(default=None, exclude_if=lambda v: v is None)
+    portfolio: Portfolio | None = Field(default=None, exclude_if=absent)
 
     @field_validator("levers")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from harness.schema.base import Name, NonNegative, Percentile, Positive, Share, Spec, Tier
+from harness.schema.base import Name, NonNegative, Percentile, Positive, Share, Spec, Tier, absent
 
 HOURS = (24, 168)
 """Lengths that an hourly profile may have: the hours of a day, or of a week."""
@@ -103,13 +103,13 @@ class Demand(Spec):
     residency: tuple[Name, ...] = ()
     tiers: tuple[Tier, ...] = ("cloud", "on_premises", "edge")
     # Left out where they say nothing: documents from before stay what they were, to the byte.
-    tasks_per_month: Positive | None = Field(default=None, exclude_if=lambda v: v is None)
-    hourly_profile: Profile | None = Field(default=None, exclude_if=lambda v: v is None)
+    tasks_per_month: Positive | None = Field(default=None, exclude_if=absent)
+    hourly_profile: Profile | None = Field(default=None, exclude_if=absent)
     batchable_share: Share = Field(default=0.0, exclude_if=lambda v: v == 0)
     result_cache_hit: HitShare = Field(default=0.0, exclude_if=lambda v: v == 0)
     prefix_hit: Share = Field(default=0.0, exclude_if=lambda v: v == 0)
-    agent: Agent | None = Field(default=None, exclude_if=lambda v: v is None)
-    burst: StatedBurst | None = Field(default=None, exclude_if=lambda v: v is None)
+    agent: Agent | None = Field(default=None, exclude_if=absent)
+    burst: StatedBurst | None = Field(default=None, exclude_if=absent)
 
     @model_validator(mode="before")
     @classmethod

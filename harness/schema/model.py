@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.schema.base import Positive, Spec, Task, Text
+from harness.schema.base import Positive, Spec, Task, Text, absent
 
 Count = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -124,9 +124,9 @@ class HuggingFaceModel(Spec):
     """
 
     family: Literal["hugging_face"]
-    folder: Text | None = Field(default=None, exclude_if=lambda value: value is None)
-    hub: HubName | None = Field(default=None, exclude_if=lambda value: value is None)
-    revision: Revision | None = Field(default=None, exclude_if=lambda value: value is None)
+    folder: Text | None = Field(default=None, exclude_if=absent)
+    hub: HubName | None = Field(default=None, exclude_if=absent)
+    revision: Revision | None = Field(default=None, exclude_if=absent)
     weights: Text = "model.safetensors"
     context: Count | None = None
 

@@ -7,10 +7,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.schema.base import Document, Evidence, Name, NonNegative, Positive, Spec, Text
+from harness.schema.base import Document, Evidence, Name, NonNegative, Positive, Spec, Text, absent
+from harness.schema.scenario import Scenario
 from harness.schema.target import Target
 from harness.schema.trust import Trust
-from harness.schema.workload import Scenario, SloLimit, Workload
+from harness.schema.workload import SloLimit, Workload
 
 ProfileName = Literal["quick", "standard", "rigorous", "mlperf"]
 Status = Literal["ok", "failed", "unsupported"]
@@ -162,8 +163,10 @@ class Point(Spec):
     ending: Ending | None = None
     began_at: datetime | None = None
     warm_up_requests: Annotated[int, Field(ge=0)] = 0
-    trust: Trust | None = Field(default=None, exclude_if=lambda value: value is None)
+    trust: Trust | None = Field(default=None, exclude_if=absent)
     """Of a served target: how well the client kept up."""
+    overload: str | None = Field(default=None, exclude_if=absent)
+    """Why the target does not keep up with the rate, if it does not: the SLO is missed then."""
 
     @property
     def client_bound(self) -> bool:

@@ -7,7 +7,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from harness.schema.base import Document, Fact, Name, NonNegative, Positive, Share, Spec, Text, Tier
+from harness.schema.base import (
+    Document,
+    Fact,
+    Name,
+    NonNegative,
+    Positive,
+    Share,
+    Spec,
+    Text,
+    Tier,
+    absent,
+)
 from harness.schema.server import ServerAddress, refuse_keys
 
 Scalar = bool | int | float | str
@@ -55,7 +66,7 @@ class Hardware(Spec):
     host_power_w: Fact | None = None
     embodied_kgco2e: Fact | None = None
     # Left out where it is not stated: the identity of targets without it stays what it was.
-    rack_units: Positive | None = Field(default=None, exclude_if=lambda value: value is None)
+    rack_units: Positive | None = Field(default=None, exclude_if=absent)
 
     @field_validator(*MOST_OF_A_CHIP)
     @classmethod
@@ -95,11 +106,6 @@ class Site(Spec):
     tier: Tier
     region: Text
     jurisdiction: Name
-
-
-def _absent(value: object) -> bool:
-    """Whether a field is left out: documents from before it existed keep their identity."""
-    return value is None
 
 
 RENT = (
@@ -148,16 +154,16 @@ class Price(Spec):
     kind: Literal["rent", "purchase", "api"]
     sale_unit: Text
     usd_per_hour: Positive | None = None
-    reserved_usd_per_hour: Positive | None = Field(default=None, exclude_if=_absent)
-    commitment_years: Positive | None = Field(default=None, exclude_if=_absent)
-    spot_usd_per_hour: Positive | None = Field(default=None, exclude_if=_absent)
-    egress_usd_per_gb: NonNegative | None = Field(default=None, exclude_if=_absent)
+    reserved_usd_per_hour: Positive | None = Field(default=None, exclude_if=absent)
+    commitment_years: Positive | None = Field(default=None, exclude_if=absent)
+    spot_usd_per_hour: Positive | None = Field(default=None, exclude_if=absent)
+    egress_usd_per_gb: NonNegative | None = Field(default=None, exclude_if=absent)
     purchase_usd: Positive | None = None
     life_years: Positive | None = None
     residual_share: Share = 0.0
     maintenance_share_per_year: Share = 0.0
     colocation_usd_per_kw_month: NonNegative = 0.0
-    licence_usd_per_year: NonNegative | None = Field(default=None, exclude_if=_absent)
+    licence_usd_per_year: NonNegative | None = Field(default=None, exclude_if=absent)
     # Units that fail together (the cards of a node), and the fewest that are sold at once.
     failure_domain_units: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1, exclude_if=lambda value: value == 1
@@ -165,20 +171,16 @@ class Price(Spec):
     sold_in_units: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1, exclude_if=lambda value: value == 1
     )
-    usd_per_million_input_tokens: NonNegative | None = Field(default=None, exclude_if=_absent)
-    usd_per_million_cached_input_tokens: NonNegative | None = Field(
-        default=None, exclude_if=_absent
-    )
-    usd_per_million_output_tokens: NonNegative | None = Field(default=None, exclude_if=_absent)
-    usd_per_request: NonNegative | None = Field(default=None, exclude_if=_absent)
-    usd_per_audio_hour: NonNegative | None = Field(default=None, exclude_if=_absent)
-    requests_per_minute_max: Positive | None = Field(default=None, exclude_if=_absent)
+    usd_per_million_input_tokens: NonNegative | None = Field(default=None, exclude_if=absent)
+    usd_per_million_cached_input_tokens: NonNegative | None = Field(default=None, exclude_if=absent)
+    usd_per_million_output_tokens: NonNegative | None = Field(default=None, exclude_if=absent)
+    usd_per_request: NonNegative | None = Field(default=None, exclude_if=absent)
+    usd_per_audio_hour: NonNegative | None = Field(default=None, exclude_if=absent)
+    requests_per_minute_max: Positive | None = Field(default=None, exclude_if=absent)
     source: Text
     date: date
     # Weeks from the order to the day it serves; left out where nobody has stated it.
-    lead_time_weeks: NonNegative | None = Field(
-        default=None, exclude_if=lambda value: value is None
-    )
+    lead_time_weeks: NonNegative | None = Field(default=None, exclude_if=absent)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -228,7 +230,7 @@ class Target(Document):
     price: Price | None = None
     owner: Text | None = None
     # Left out where there is none: the identity of targets without a server stays what it was.
-    server: ServerAddress | None = Field(default=None, exclude_if=lambda value: value is None)
+    server: ServerAddress | None = Field(default=None, exclude_if=absent)
 
     @field_validator("price")
     @classmethod

@@ -12,12 +12,13 @@ from harness.schema.base import (
     Percentile,
     Positive,
     ScenarioKind,
-    Share,
     Spec,
     Task,
     Text,
+    absent,
 )
 from harness.schema.demand import Demand
+from harness.schema.inputs import AudioInputs, Inputs, PromptInputs, RowInputs
 from harness.schema.lengths import Distribution, Durations
 from harness.schema.model import (
     FAMILIES,
@@ -27,191 +28,23 @@ from harness.schema.model import (
     LlamaModel,
     Model,
     OnnxFileModel,
-    Seed,
     ServedModel,
     TreeFileModel,
-    TreesMlpModel,
     WhisperModel,
 )
-from harness.schema.own import (
-    AudioFileInputs,
-    ExactAnswers,
-    OwnText,
-    PromptFileInputs,
-    Sampled,
-    Transcripts,
+from harness.schema.own import AudioFileInputs, ExactAnswers, OwnText, PromptFileInputs, Transcripts
+from harness.schema.quality import (
+    GATES_OF_SERVED,
+    TASK_OF_OWN_GATE,
+    FraudQuality,
+    Quality,
+    RowQuality,
+    SpeechQuality,
+    TextQuality,
+    VectorAgreement,
 )
-from harness.schema.scenario import (
-    Burst,
-    ClosedLoop,
-    MultiStream,
-    Offline,
-    Scenario,
-    Server,
-    SingleStream,
-    Trace,
-)
+from harness.schema.scenario import Scenario, Trace
 from harness.schema.tasks import AgentTask, Turns, task_problem
-
-__all__ = [
-    "FAMILIES",
-    "AgentTask",
-    "AudioFileInputs",
-    "Burst",
-    "ClosedLoop",
-    "Count",
-    "Demand",
-    "Distribution",
-    "Durations",
-    "ExactAnswers",
-    "GgufModel",
-    "HuggingFaceModel",
-    "LlamaModel",
-    "Model",
-    "MultiStream",
-    "Offline",
-    "OnnxFileModel",
-    "OwnText",
-    "PromptFileInputs",
-    "Sampled",
-    "Scenario",
-    "Seed",
-    "ServedModel",
-    "Server",
-    "SingleStream",
-    "Trace",
-    "Transcripts",
-    "TreeFileModel",
-    "TreesMlpModel",
-    "Turns",
-    "WhisperModel",
-]
-"""Of other modules, what is found here too."""
-
-GATES_OF_SERVED: dict[Task, str] = {
-    "text_generation": "exact_answers",
-    "speech_to_text": "transcripts",
-    "text_embedding": "vector_agreement",
-}
-"""By task: the gate that needs nothing but a server's answers."""
-TASK_OF_OWN_GATE: dict[str, Task] = {
-    "exact_answers": "text_generation",
-    "own_text": "text_generation",
-    "transcripts": "speech_to_text",
-}
-
-
-class SharedPrefix(Spec):
-    """A common beginning, such as a system prompt, before `share` of the prompts.
-
-    Each of these begins with one of `prefixes` sequences of `tokens` random tokens, which come on
-    top of `prompt_tokens`.
-    """
-
-    tokens: Count
-    share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    prefixes: Count = 1
-
-
-class CardBursts(Spec):
-    """Runs of `length` transactions of one card within minutes; `share` of all rows are in one."""
-
-    share: Annotated[float, Field(gt=0, le=1)]
-    length: Annotated[int, Field(ge=2, le=1000)] = 8
-
-
-class PromptInputs(Spec):
-    """Prompts of random tokens. Generation runs to the drawn output length.
-
-    It is greedy without `sampling`; with it each request draws from a seed of its own. With `turns`
-    the prompts are those of `count` conversations, and hold what was said before.
-    """
-
-    kind: Literal["prompts"]
-    count: Count = 64
-    seed: Seed = 0
-    prompt_tokens: Distribution
-    output_tokens: Distribution
-    shared_prefix: SharedPrefix | None = None
-    sampling: Sampled | None = None
-    turns: Turns | None = Field(default=None, exclude_if=lambda value: value is None)
-
-    @property
-    def upper(self) -> int:
-        """The most positions that a prompt and its output can take, with what was said before."""
-        prefix = self.shared_prefix.tokens if self.shared_prefix else 0
-        turns = self.turns.count.upper if self.turns else 1
-        return prefix + turns * (self.prompt_tokens.upper + self.output_tokens.upper)
-
-
-class TextInputs(Spec):
-    """Texts of frequent English words, drawn at random: about as many tokens as words."""
-
-    kind: Literal["texts"]
-    count: Count = 64
-    seed: Seed = 0
-    words: Distribution
-
-
-class AudioInputs(Spec):
-    """Clips of synthetic speech-like sound, padded to the model's window as log-mel frames."""
-
-    kind: Literal["audio"]
-    count: Count = 8
-    seed: Seed = 0
-    duration_s: Positive | Durations = 30.0
-    output_tokens: Distribution
-
-    @property
-    def longest_s(self) -> float:
-        """The longest clip that can be drawn."""
-        longest = self.duration_s
-        if isinstance(longest, Durations):
-            assert longest.maximum is not None
-            return longest.maximum
-        return longest
-
-
-class TransactionInputs(Spec):
-    """Card transactions as feature rows, drawn from the generator that the model was trained on."""
-
-    kind: Literal["transactions"]
-    count: Count = 4096
-    seed: Seed = 0
-    bursts: CardBursts | None = None
-
-
-class RowInputs(Spec):
-    """The first `count` rows of your own CSV file, in the file's order (all, if it has fewer).
-
-    The first line names the columns. `columns` are the features in the model's order; left out, all
-    columns of the file are. Values are numbers.
-    """
-
-    kind: Literal["rows"]
-    file: Text
-    columns: tuple[Text, ...] = ()
-    count: Count = 4096
-    seed: Seed = 0
-
-    @model_validator(mode="after")
-    def _no_column_twice(self) -> Self:
-        for name in self.columns:
-            if self.columns.count(name) > 1:
-                raise ValueError(f"'columns' names {name!r} twice")
-        return self
-
-
-Inputs = Annotated[
-    PromptInputs
-    | PromptFileInputs
-    | TextInputs
-    | AudioInputs
-    | AudioFileInputs
-    | TransactionInputs
-    | RowInputs,
-    Field(discriminator="kind"),
-]
 
 
 class SloLimit(Spec):
@@ -225,97 +58,6 @@ class SloLimit(Spec):
     metric: Literal["latency", "ttft", "tpot", "task_latency"]
     percentile: Percentile
     limit_s: Positive
-
-
-class TextQuality(Spec):
-    """A small trained language model, scored on held-out bytes through the same adapter."""
-
-    kind: Literal["perplexity"]
-    model: LlamaModel
-    text: Text
-    tokens: Count = 1024
-    window: Count = 128
-    perplexity_ratio_max: Positive = 1.02
-    kl_divergence_max: Positive = 0.01
-
-
-class SpeechQuality(Spec):
-    """A small trained recogniser of spoken digits, scored through the same adapter."""
-
-    kind: Literal["word_error_rate"]
-    model: WhisperModel
-    audio: Text
-    word_error_rate_max: Share
-    word_error_rate_rise_max: Share = 0.01
-
-
-class FraudQuality(Spec):
-    """The workload's own trained model, scored on the later part of the time-ordered data."""
-
-    kind: Literal["pr_auc"]
-    rows: Count = 5000
-    seed: Seed = 1
-    pr_auc_ratio_min: Positive = 0.99
-    score_difference_max: Positive = 1e-3
-
-
-class RowQuality(Spec):
-    """Your own labelled rows: the first `rows` of a CSV file with the columns of the inputs.
-
-    Scores may differ by `score_difference_max` from an independent fp32 computation of the same
-    model. With `label` (a column of 0 and 1) the PR-AUC may fall to `pr_auc_ratio_min` of that
-    computation's.
-    """
-
-    kind: Literal["labelled_rows"]
-    file: Text
-    label: Text | None = None
-    rows: Count = 5000
-    pr_auc_ratio_min: Positive = 0.99
-    score_difference_max: Positive = 1e-3
-
-
-class ReferenceAgreement(Spec):
-    """Agreement of the workload's own model with its fp32 reference on `requests` of the inputs.
-
-    The mean Kullback-Leibler divergence KL(reference || target) in nats per output position. It
-    says that the target computes this model, not that the model is good.
-    `int4_kl_divergence_max` is the limit of targets with 4-bit weights; without it theirs is the
-    same as of others.
-    """
-
-    kind: Literal["reference_agreement"]
-    requests: Count = 2
-    kl_divergence_max: Positive = 0.01
-    # Left out where it is not stated: the identity of workloads without it stays what it was.
-    int4_kl_divergence_max: Positive | None = Field(default=None, exclude_if=lambda v: v is None)
-
-
-class VectorAgreement(Spec):
-    """Agreement of a served model's vectors with known ones: the least cosine over the texts.
-
-    `file` has a JSON object on each line, {"text": ..., "vector": [...]}, as the model gives it
-    where you trust it; the first `texts` lines are asked.
-    """
-
-    kind: Literal["vector_agreement"]
-    file: Text
-    texts: Count = 32
-    cosine_min: Share = 0.99
-
-
-Quality = Annotated[
-    TextQuality
-    | SpeechQuality
-    | FraudQuality
-    | RowQuality
-    | ReferenceAgreement
-    | VectorAgreement
-    | ExactAnswers
-    | OwnText
-    | Transcripts,
-    Field(discriminator="kind"),
-]
 
 
 class Workload(Document):
@@ -334,7 +76,7 @@ class Workload(Document):
     inputs: Inputs
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]
     deadline_s: Positive | None = None
-    agent: AgentTask | None = Field(default=None, exclude_if=lambda value: value is None)
+    agent: AgentTask | None = Field(default=None, exclude_if=absent)
     slo: Annotated[tuple[SloLimit, ...], Field(min_length=1)]
     quality: Annotated[tuple[Quality, ...], Field(min_length=1)]
     demand: Demand

@@ -6,7 +6,7 @@ import pytest
 
 from harness.models.build import build_model
 from harness.models.model import Model
-from harness.schema.workload import TreesMlpModel
+from harness.schema.model import TreesMlpModel
 from tests.adapters.recorder import LLAMA, WHISPER
 
 WORKLOADS = Path(__file__).parents[2] / "workloads"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from harness.adapters.base import Adapter, Model, Output, Request, Session
-from harness.schema.workload import LlamaModel, WhisperModel
+from harness.schema.model import LlamaModel, WhisperModel
 from tests.factories import make_target
 
 LLAMA = LlamaModel(

@@ -14,7 +14,7 @@ from harness.adapters.trees import LightGbmAdapter
 from harness.errors import UnsupportedError
 from harness.models.build import build_model
 from harness.plan import make_plan
-from harness.schema.workload import OnnxFileModel
+from harness.schema.model import OnnxFileModel
 from tests.adapters.recorder import open_session
 from tests.factories import make_target, make_workload
 from tests.models.own import onnx_file, own_workload

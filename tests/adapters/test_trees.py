@@ -13,7 +13,7 @@ from harness.models.build import build_model
 from harness.models.transactions import draw_transactions
 from harness.models.trees_mlp import reference_scores
 from harness.plugins import adapter as plugin
-from harness.schema.workload import TreeFileModel
+from harness.schema.model import TreeFileModel
 from tests.adapters.recorder import ask, open_session
 from tests.models.own import NAMES, draw_rows, lightgbm_file, xgboost_file
 

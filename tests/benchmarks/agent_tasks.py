@@ -15,7 +15,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from harness.mapper.agentic import Calls, per_call, sequential, task_quantile, tasks_of
+from harness.mapper.agentic import task_quantile
+from harness.mapper.task_latency import Calls, per_call, sequential, tasks_of
 from harness.schema.demand import Agent
 from harness.statistics import HISTOGRAM_GROWTH, histogram, minimum_samples
 

@@ -37,7 +37,7 @@ from harness.measure.ceilings import measure_apart
 from harness.measure.verdict import ABOVE_ROOFLINE
 from harness.models.build import build_model
 from harness.models.llama import parameter_shapes
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 from tests.factories import make_target
 
 THREADS = 2

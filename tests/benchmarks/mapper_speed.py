@@ -17,7 +17,7 @@ import numpy as np
 from harness.cli.output import table
 from harness.mapper import decide
 from harness.mapper.draws import _stream
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from tests.factories import make_brief, make_record, make_stored, make_target, make_workload
 from tests.mapper.candidates import make_bought, make_candidate, make_contest
 from tests.mapper.metered import metered, reading

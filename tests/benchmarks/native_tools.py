@@ -38,7 +38,7 @@ from harness.models.build import build_model
 from harness.models.inputs import draw_requests
 from harness.models.lightgbm_text import write_lightgbm
 from harness.models.trees_mlp import width
-from harness.schema.workload import TreeFileModel
+from harness.schema.model import TreeFileModel
 
 TOOL_S = 60.0
 

@@ -15,7 +15,7 @@ from harness.cli import main
 from harness.cli.map import _swings
 from harness.execute.ledger import Ledger, Options
 from harness.schema import Decision
-from harness.schema.decision import Swing
+from harness.schema.confidence import Swing
 from harness.store import Store
 from tests.factories import make_brief, make_point, make_record, make_target, make_workload
 

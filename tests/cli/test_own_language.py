@@ -34,7 +34,7 @@ def place(tmp_path: Path) -> Path:
     """What the pages tell a user to have, for all of their examples."""
     from harness.models.llama import draw_weights
     from harness.models.weights import save_weights
-    from harness.schema.workload import LlamaModel
+    from harness.schema.model import LlamaModel
 
     folder = tmp_path / "catalog" / "workloads"
     data = folder / "data"
@@ -216,7 +216,7 @@ def test_a_gguf_file_is_run_by_llama_cpp_and_by_nothing_else(place):
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is compiled for minutes: an extra")
     from harness.models.llama import draw_weights
     from harness.models.llama_gguf import build_gguf
-    from harness.schema.workload import LlamaModel
+    from harness.schema.model import LlamaModel
 
     model = LlamaModel(
         family="llama", vocabulary=64, hidden=32, layers=2, heads=4, kv_heads=2,

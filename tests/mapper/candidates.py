@@ -3,9 +3,9 @@
 from harness.mapper.candidate import Candidate
 from harness.mapper.draws import Future
 from harness.mapper.uncertainty import Contest
+from harness.schema.base import Interval
 from harness.schema.brief import Uncertainty
-from harness.schema.decision import Interval
-from harness.schema.workload import Demand
+from harness.schema.demand import Demand
 
 EXACT = Uncertainty(
     price=0,

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from harness.economics import capital_recovery_factor, capital_usd_per_year, worth_left
 from harness.mapper.bill import demand_by_month, outlook
 from harness.mapper.capacity import load_of
+from harness.schema.base import Interval
 from harness.schema.brief import Economics
-from harness.schema.decision import Interval
+from harness.schema.demand import Demand
 from harness.schema.target import Price
-from harness.schema.workload import Demand
 from tests.factories import make_brief
 from tests.mapper.candidates import MONTH_S, make_bought, make_candidate
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.mapper.break_even import break_even, break_evens
 from harness.mapper.draws import planned
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from tests.mapper.candidates import MONTH_S, make_bought, make_candidate, make_contest
 
 

@@ -5,7 +5,7 @@ import pytest
 from harness.mapper import decide
 from harness.mapper.burst import burst_of
 from harness.mapper.capacity import Load, work_of
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from harness.schema.demand import StatedBurst
 from tests.factories import (
     make_brief,

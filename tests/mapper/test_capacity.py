@@ -14,7 +14,8 @@ from harness.mapper.capacity import (
     work_of,
 )
 from harness.models.inputs import draw_lengths
-from harness.schema.workload import Demand, Distribution
+from harness.schema.demand import Demand
+from harness.schema.lengths import Distribution
 from tests.factories import make_fraud_workload, make_workload
 
 MONTH_S = 730 * 3600

@@ -17,7 +17,7 @@ from harness.mapper.demand import demand_of
 from harness.mapper.draws import Future
 from harness.schema import canonical_json, content_hash
 from harness.schema.brief import DemandOverride, Uncertainty
-from harness.schema.workload import Demand
+from harness.schema.demand import Demand
 from tests.factories import (
     make_brief,
     make_fraud_workload,

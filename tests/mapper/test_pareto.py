@@ -4,7 +4,8 @@ import pytest
 
 from harness.mapper import decide
 from harness.mapper.pareto import TO_90, box, dominates, sides_of
-from harness.schema.decision import Interval, ParetoAxis
+from harness.schema.base import Interval
+from harness.schema.decision import ParetoAxis
 from tests.factories import (
     make_brief,
     make_point,

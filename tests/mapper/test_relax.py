@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from harness.mapper import decide
 from harness.mapper.relax import MEASURE, nearest, relaxation, relaxed
-from harness.schema.decision import Rejection
+from harness.schema.rejection import Rejection
 from tests.factories import (
     make_brief,
     make_fraud_workload,

@@ -20,9 +20,9 @@ from harness.mapper.terms import (
     usage_of,
 )
 from harness.schema.brief import Economics
-from harness.schema.decision import Sizing
+from harness.schema.demand import Demand
+from harness.schema.option import Sizing
 from harness.schema.target import Price
-from harness.schema.workload import Demand
 from tests.factories import make_brief, make_fraud_workload, make_target, make_workload
 
 TOKENS = {"usd_per_million_input_tokens": 1.0, "usd_per_million_output_tokens": 2.0}

@@ -11,7 +11,7 @@ from harness.mapper.candidate import units_in
 from harness.mapper.capacity import load_of, replicas_for
 from harness.mapper.draws import planned
 from harness.mapper.uncertainty import odds_of
-from harness.schema.workload import Demand
+from harness.schema.demand import Demand
 from tests.factories import make_brief, make_point
 from tests.mapper.candidates import make_candidate, make_contest
 from tests.mapper.test_decide import BUSY, WORKLOAD, answer, purchase, rent

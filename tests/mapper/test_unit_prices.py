@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from harness.mapper.capacity import Work
 from harness.mapper.unit_prices import per_audio_hour, per_request_of, per_task
-from harness.schema.decision import Interval
-from harness.schema.workload import Demand
+from harness.schema.base import Interval
+from harness.schema.demand import Demand
 
 SPEECH = Work("throughput_requests_per_s", "requests/s", 1.0, "1,000 requests", 1e3, audio_s=30.0)
 TEXT = Work("throughput_output_tokens_per_s", "tokens/s", 200.0, "million output tokens", 1e6)

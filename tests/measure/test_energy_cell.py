@@ -10,7 +10,7 @@ from harness.measure.disturbance import Disturbance
 from harness.measure.job import Job, Reporter
 from harness.schema import Workload, content_hash
 from harness.schema.record import Cell
-from harness.schema.workload import Server
+from harness.schema.scenario import Server
 from tests.factories import make_target
 from tests.measure.known_power import (
     BUSY_W,

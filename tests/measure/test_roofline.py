@@ -10,7 +10,7 @@ from harness.measure.verdict import judge_roofline
 from harness.models.build import build_model
 from harness.models.inputs import draw_requests
 from harness.schema.record import Reason, Roofline, Verdict
-from harness.schema.workload import ClosedLoop, MultiStream, SingleStream, Trace
+from harness.schema.scenario import ClosedLoop, MultiStream, SingleStream, Trace
 from tests.factories import make_fraud_workload, make_point, make_target, make_workload
 from tests.measure.test_ceilings import made
 

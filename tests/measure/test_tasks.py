@@ -15,7 +15,8 @@ from harness.measure.samples import read_parquet, write_parquet
 from harness.measure.summary import Window
 from harness.measure.task_drive import TaskDriver
 from harness.models.inputs import draw_requests
-from harness.schema.workload import AgentTask, SloLimit
+from harness.schema.tasks import AgentTask
+from harness.schema.workload import SloLimit
 from harness.traffic import poisson_arrivals
 from tests.factories import make_fraud_workload, make_workload
 from tests.measure.virtual import KnownSession, VirtualClock

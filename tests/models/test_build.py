@@ -12,7 +12,7 @@ from harness.models import build, llama
 from harness.models.build import build_model, quantised
 from harness.models.onnx_graph import Graph, count_operators
 from harness.models.weights import load_weights, save_weights, stream_weights
-from harness.schema.workload import LlamaModel, TreesMlpModel, WhisperModel
+from harness.schema.model import LlamaModel, TreesMlpModel, WhisperModel
 
 WORKLOADS = Path(__file__).parents[2] / "workloads"
 LLAMA = LlamaModel(

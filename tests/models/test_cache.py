@@ -10,7 +10,7 @@ import pytest
 from harness.models import build
 from harness.models.build import build_model
 from harness.models.cache import artefacts, remove
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 LLAMA = LlamaModel(
     family="llama",

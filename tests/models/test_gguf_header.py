@@ -15,7 +15,7 @@ from harness.models.build import build_model
 from harness.models.gguf_header import read_header
 from harness.models.llama import draw_weights
 from harness.models.llama_gguf import build_gguf
-from harness.schema.workload import GgufModel
+from harness.schema.model import GgufModel
 from tests.adapters.recorder import LLAMA, ask, open_session
 from tests.models.own_texts import FIELDS, gguf_bytes, text
 

@@ -30,7 +30,7 @@ from harness.models.hub import (
 from harness.models.own_folder import resolved
 from harness.plan import make_cell, make_plan
 from harness.schema import content_hash
-from harness.schema.workload import HuggingFaceModel
+from harness.schema.model import HuggingFaceModel
 from tests.factories import make_target, make_workload
 from tests.models.hub_folder import INDEX, in_shards, llama_folder
 from tests.models.hub_server import NAME, RunningHub

@@ -10,7 +10,7 @@ from harness.errors import SpecError
 from harness.models.build import build_model
 from harness.models.llama import draw_weights, reference_logits
 from harness.models.weights import save_weights
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 from tests.adapters.recorder import LLAMA, draw_tokens
 from tests.factories import make_workload
 

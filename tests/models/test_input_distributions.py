@@ -14,7 +14,7 @@ from harness.models.inputs import (
     inputs_hash,
 )
 from harness.models.transactions import NAMES
-from harness.schema.workload import Distribution, Durations
+from harness.schema.lengths import Distribution, Durations
 from tests.factories import make_fraud_workload, make_workload
 from tests.models.test_inputs import make_speech_workload
 

@@ -9,7 +9,8 @@ from harness.errors import SpecError
 from harness.models.inputs import draw_lengths, draw_requests, inputs_hash, speech_prefix
 from harness.models.requests import RowRequest, SpeechRequest, TextRequest
 from harness.models.transactions import draw_transactions
-from harness.schema.workload import Distribution, WhisperModel
+from harness.schema.lengths import Distribution
+from harness.schema.model import WhisperModel
 from tests.factories import make_fraud_workload, make_workload
 
 WHISPER = {

@@ -6,7 +6,7 @@ import pytest
 
 from harness.models import llama
 from harness.models.llama_onnx import build_onnx
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 TOLERANCE = 1e-4
 """Of logits, relative to their standard deviation."""

@@ -12,7 +12,7 @@ from harness.models.build import build_model
 from harness.models.inputs import draw_requests
 from harness.models.own_folder import declared, resolved
 from harness.models.weights import save_weights
-from harness.schema.workload import HuggingFaceModel, LlamaModel, WhisperModel
+from harness.schema.model import HuggingFaceModel, LlamaModel, WhisperModel
 from tests.adapters.recorder import LLAMA, draw_tokens
 from tests.factories import make_workload
 from tests.models.own_texts import tokenizer_file

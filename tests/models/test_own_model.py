@@ -13,7 +13,7 @@ from harness.models.inputs import draw_requests
 from harness.models.onnx_file import onnx_scores
 from harness.models.own_model import own_features
 from harness.models.trees_mlp import reference_scores
-from harness.schema.workload import OnnxFileModel, TreeFileModel
+from harness.schema.model import OnnxFileModel, TreeFileModel
 from tests.models.own import (
     NAMES,
     draw_rows,

@@ -5,7 +5,7 @@ import json
 from harness.models.build import build_model
 from harness.models.own_shape import told_of_model
 from harness.models.weights import save_weights
-from harness.schema.workload import GgufModel, HuggingFaceModel
+from harness.schema.model import GgufModel, HuggingFaceModel
 from tests.adapters.recorder import LLAMA
 from tests.models.own_texts import gguf_bytes
 from tests.models.test_hugging_face import CONFIG

@@ -33,13 +33,8 @@ from harness.models.requests import (
 )
 from harness.models.training import train_speech, train_text
 from harness.models.trees_mlp import reference_scores
-from harness.schema.workload import (
-    FraudQuality,
-    ReferenceAgreement,
-    SpeechQuality,
-    TextQuality,
-    WhisperModel,
-)
+from harness.schema.model import WhisperModel
+from harness.schema.quality import FraudQuality, ReferenceAgreement, SpeechQuality, TextQuality
 from tests.factories import make_fraud_workload, make_workload
 
 WORKLOADS = Path(__file__).parents[2] / "workloads"

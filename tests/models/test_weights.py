@@ -38,6 +38,7 @@ def test_a_whole_file_is_read(tmp_path):
         (entry(data_offsets=[0]), "not a safetensors file"),
         (entry(data_offsets=["0", "16"]), "not a safetensors file"),
         (entry(dtype="OBJECT"), "x is of type OBJECT"),
+        ({**entry(), "y": entry()["x"]}, "x and y overlap"),
         ({"x": 3}, "not a safetensors file"),
         ([1, 2], "not a safetensors file"),
         (b"{not json", "not a safetensors file"),

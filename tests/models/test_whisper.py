@@ -7,7 +7,7 @@ import pytest
 from harness.errors import SpecError
 from harness.models import whisper
 from harness.models.whisper_onnx import build_onnx
-from harness.schema.workload import WhisperModel
+from harness.schema.model import WhisperModel
 
 TOLERANCE = 1e-4
 """Of logits, relative to their standard deviation."""

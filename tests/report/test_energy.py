@@ -10,7 +10,7 @@ from harness.report import render
 from harness.report.bars import energy_bars
 from harness.report.energy import against, coverage, requests, year, year_in_short
 from harness.report.view import workload_views
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from harness.schema.target import Hardware
 from tests.mapper.metered import reading
 from tests.report.answered import answered

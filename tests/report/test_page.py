@@ -14,7 +14,7 @@ from harness.errors import StoreError
 from harness.mapper import decide
 from harness.report import render
 from harness.schema import Decision, Record
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from harness.schema.record import Verdict
 from tests.factories import make_brief
 from tests.report.answered import answered, targets, workloads

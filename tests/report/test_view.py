@@ -6,7 +6,7 @@ from harness.mapper import decide
 from harness.report.answers import figure
 from harness.report.latency import latency_drawings
 from harness.report.view import workload_views
-from harness.schema.decision import Interval
+from harness.schema.base import Interval
 from tests.factories import START, make_brief, make_point, make_record, make_target, make_workload
 from tests.report.answered import answered, pin
 

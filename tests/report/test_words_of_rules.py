@@ -3,7 +3,7 @@
 from typing import get_args
 
 from harness.report import words
-from harness.schema.decision import Rejection
+from harness.schema.rejection import Rejection
 
 
 def test_every_rule_has_words_and_no_word_is_of_a_rule_that_is_not_there():

@@ -7,7 +7,7 @@ import pytest
 
 from harness.models.build import build_model
 from harness.models.trees_mlp import width
-from harness.schema.workload import TreesMlpModel
+from harness.schema.model import TreesMlpModel
 from tests.servers.environments import NotInstalled
 from tests.servers.fraud_mlserver import fraud_mlserver
 from tests.servers.fraud_triton import fraud_triton

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.models.llama import draw_weights
 from harness.models.llama_gguf import build_gguf
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 from tests.servers.install import llama_server
 from tests.servers.process import refused_port
 from tests.servers.running import Running

@@ -8,7 +8,7 @@ answers are as long as asked for.
 import json
 
 from harness.models.texts import WORDS
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 LLAMA = LlamaModel(
     family="llama",

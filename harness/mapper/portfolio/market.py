@@ -21,9 +21,9 @@ from harness.mapper.portfolio.problem import (
 from harness.mapper.terms import stack_of
 from harness.schema.brief import Brief
 from harness.schema.decision import WorkloadDecision
+from harness.schema.demand import Demand
 from harness.schema.portfolio import Portfolio
 from harness.schema.target import Target
-from harness.schema.workload import Demand
 
 HOURS_OF_WEEK = 168
 

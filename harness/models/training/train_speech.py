@@ -25,7 +25,7 @@ from harness.models.audio import HOP, SAMPLE_RATE, log_mel
 from harness.models.quality import DIGIT_TOKEN, END_TOKEN, START_TOKEN, spoken_words
 from harness.models.quality_metrics import word_error_rate
 from harness.models.whisper import draw_weights
-from harness.schema.workload import WhisperModel
+from harness.schema.model import WhisperModel
 
 if TYPE_CHECKING:
     import torch

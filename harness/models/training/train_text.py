@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.llama import draw_weights
-from harness.schema.workload import LlamaModel
+from harness.schema.model import LlamaModel
 
 ARCHITECTURE = LlamaModel(
     family="llama",
