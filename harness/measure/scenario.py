@@ -20,6 +20,7 @@ from harness.measure.drive import Driver, StopRule, audio_seconds, tokens_asked
 from harness.measure.energy import Energy
 from harness.measure.headline import cell_in_words, find_headline, in_words, kept
 from harness.measure.job import Job
+from harness.measure.overload import overload, served_rate
 from harness.measure.profile import PROFILES
 from harness.measure.prompt_cache import with_cached_prompts
 from harness.measure.samples import OK, Samples
@@ -74,6 +75,7 @@ class ScenarioRunner:
         )
         self._chained = Chained.of(job.workload)
         self._tasks = task_driver(job, session, inputs, clock)
+        self._most: float | None = None
         self.capacity: Metric | None = None
         """After `run`, of a search: the rate at which the SLO is just kept."""
 
@@ -177,21 +179,27 @@ class ScenarioRunner:
         )
         if found is None or not bracketed:
             return None
+        # Windows end before a queue that grows has missed all it would: the misses alone would
+        # promise more than the target can serve.
+        most = math.inf if self._most is None else self._most
+        method = f"Poisson regression of the misses on the rate, {len(served)} points"
+        if found.high > most:
+            method += f", at most the {units.rate(most, 'requests/s')} that were ever served"
         return Metric(
             unit="requests/s",
             better="higher",
-            value=found.rate,
-            low=found.low,
-            high=found.high,
+            value=min(found.rate, most),
+            low=min(found.low, most),
+            high=min(found.high, most),
             n=sum(m.point.requests for m in served),
-            method=f"Poisson regression of the misses on the rate, {len(served)} points",
+            method=method,
         )
 
     def _loads(self, scenario: Server | Burst) -> Iterator[Measured]:
         """Yield the points in the order of measuring: the declared loads, or those of a search."""
         profile = self._profile
         driver = self.driver(self._inputs)
-        rate = self._back_to_back_rate()
+        rate, self._most = self._back_to_back()
         self._note(f"back to back: {units.rate(rate, 'requests/s')}")
         stop = StopRule(profile.least_s, profile.server_most_s, self._wanted())
         search = CapacitySearch(profile.resolution, profile.points(scenario))
@@ -222,12 +230,30 @@ class ScenarioRunner:
                 load=load,
                 rate=rate * load,
             )
+            one = self._held_against_most(one)
             # A rate that the client did not keep up with is no limit of the server, but there is
             # nothing to learn above it.
-            search.record(load, kept(one.point) and not one.point.client_bound)
+            keeps = kept(one.point) and one.point.overload is None
+            search.record(load, keeps and not one.point.client_bound)
             proven = proven or (one.point.slo_state == "met" and not one.point.client_bound)
             number += 1
             yield one
+
+    def _held_against_most(self, one: Measured) -> Measured:
+        """Return `one`, which misses the SLO if more was due than the target ever served.
+
+        Calls of a task are due when others have ended, so that no queue of them grows.
+        """
+        served, point = served_rate(one.samples.columns()), one.point
+        if self._tasks is not None or self._most is None or served is None or point.client_bound:
+            return one
+        self._most = max(self._most, min(served, point.requested_rate or 0.0))
+        text = overload(point.requested_rate or 0.0, self._most)
+        if text is None or not point.slo:
+            return one
+        return replace(
+            one, point=point.model_copy(update={"overload": text, "slo_state": "missed"})
+        )
 
     def _provable(self, load: float, rate: float, attempts: list[float]) -> float | None:
         """Return `load`, once, if a window at it can hold enough requests to prove the SLO.
@@ -378,25 +404,28 @@ class ScenarioRunner:
             for limit in self._job.workload.slo
         )
 
-    def _back_to_back_rate(self) -> float:
-        """Return the requests per second that the session serves when never idle.
+    def _back_to_back(self) -> tuple[float, float | None]:
+        """Return the requests per second that the session serves when never idle, and the most.
 
         One request a query, and one query in flight; where the session takes several at once, as
-        many as still raise the rate: 4 times as many while it grows by more than a quarter.
+        many as still raise the rate: 4 times as many while it grows by more than a quarter. The
+        most is what batches give as well, where it takes them; None where the rate still grows.
         """
-        profile, most = self._profile, self._session.max_concurrency
+        profile, limit = self._profile, self._session.max_concurrency
         driver = Driver(self._session, self._inputs, self._clock, self._job.cell.seed)
         rule = StopRule(profile.least_s / 2, profile.most_s, 4)
         best = _rate(driver.closed(rule))
-        flying = 1
-        while flying < (most or MOST_FLYING):
-            flying = min(4 * flying, most or MOST_FLYING)
+        flying, grown = 1, True
+        while grown and flying < (limit or MOST_FLYING):
+            flying = min(4 * flying, limit or MOST_FLYING)
             found = _rate(driver.closed_loop(flying, replace(rule, count=2 * flying)))
             grown = found > 1.25 * best
             best = max(best, found)
-            if not grown:
-                break
-        return best
+        if limit is None and (grown or self._session.max_batch > 1):
+            return best, None
+        if self._session.max_batch == 1:
+            return best, best
+        return best, max(best, _rate(driver.offline(rule)))
 
 
 def _rate(samples: Samples) -> float:

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 
 FIRST = 0.5
-STEPS_UP = (0.75, 0.9, 1.05)
+STEPS_UP = (0.75, 0.9, 1.1)
 GROWTH = 1.5
 SHRINK = 0.5
 LEAST = 0.01

@@ -284,9 +284,11 @@ def _judge_point(
             limit=ERRORS_INVALID,
         )
         (invalid if errors > ERRORS_INVALID else noisy).append(reason)
-    achieved = point.metrics["throughput_requests_per_s"].value
-    if point.requested_rate and achieved is not None and point.slo_state != "missed":
-        share = achieved / (point.requests / window.offered_s) if window.offered_s else 1.0
+    if point.requested_rate and window.latency_s.size and point.slo_state != "missed":
+        # The last answer takes its time also where nothing is held up.
+        served_s = max(1e-9, window.duration_s - float(np.median(window.latency_s)))
+        due_s = window.offered_s
+        share = window.latency_s.size / served_s / (point.requests / due_s) if due_s else 1.0
         if share < RATE_NOISY:
             noisy.append(
                 Reason(

@@ -106,6 +106,8 @@ def _point(point: Point, amount: float) -> Point:
     }
     checks = tuple(_check(check, amount) for check in point.slo)
     state = statistics.worst_state(checks) if checks else point.slo_state
+    if point.overload is not None:
+        state = point.slo_state
     return point.model_copy(update={"metrics": metrics, "slo": checks, "slo_state": state})
 
 

@@ -48,6 +48,7 @@ POINTS: tuple[tuple[str, Kind, str], ...] = (
     ("ending", "text", "precise, count, time_box or trace_end; empty: not recorded."),
     ("supports", "text", "What a window closed by its time box supports."),
     ("slo_state", "text", "met, unproven, missed or not_applicable."),
+    ("overload", "text", "Why the target does not keep up with the rate; empty: it does."),
     ("metric", "text", "The metric's name."),
     ("value", "number", "Its value, in `unit`."),
     ("low", "number", "Its 95 % lower bound; empty: none is supported by n."),
@@ -119,6 +120,7 @@ def _points(record: Record) -> Iterator[dict[str, Cell]]:
             "ending": None if point.ending is None else point.ending.why,
             "supports": None if point.ending is None else point.ending.supports,
             "slo_state": point.slo_state,
+            "overload": point.overload,
         }
         for name, metric in sorted(point.metrics.items()):
             yield {

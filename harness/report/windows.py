@@ -15,9 +15,10 @@ WIDENED = "↔"
 
 
 def window(point: Point) -> str:
-    """Return how long the window was and why it ended: `62.0 s, precise`."""
+    """Return how long the window was and why it ended: `62.0 s, precise`; and if it overloaded."""
     length = units.duration(point.duration_s)
-    return length if point.ending is None else f"{length}, {words.ending(point.ending.why)}"
+    ended = length if point.ending is None else f"{length}, {words.ending(point.ending.why)}"
+    return ended if point.overload is None else f"{ended}; {point.overload}"
 
 
 def asked(point: Point) -> str:

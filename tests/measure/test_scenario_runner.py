@@ -62,12 +62,13 @@ def runner_of(
     profile="quick",
     max_concurrency=1,
     session=None,
+    seed=1,
 ):
     workload = workload or make_fraud_workload(scenarios=[scenario])
     target = target or make_target()
     clock = VirtualClock() if session is None else RealClock()
     session = session or KnownSession(clock, lambda n: service_s, max_batch=max_batch, tokens=0)
-    cell = make_cell(workload, target, workload.scenarios[0], profile=profile, seed=1)
+    cell = make_cell(workload, target, workload.scenarios[0], profile=profile, seed=seed)
     job = Job(
         cell=cell,
         workload=workload,
@@ -107,6 +108,21 @@ def test_declared_loads_are_measured_and_no_others() -> None:
     points, _, _ = measured({"kind": "server", "load": [0.3, 0.6]})
     assert [each.point.load for each in points] == [0.3, 0.6]
     assert points[0].point.requested_rate == pytest.approx(30, rel=0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rate_beyond_what_is_served_is_no_capacity_though_the_window_is_short(seed) -> None:
+    """A queue of 45 ms a request that grows by a tenth needs 10 s to miss a limit of 1 s."""
+    slo = [{"metric": "latency", "percentile": 95, "limit_s": 1.0}]
+    workload = make_fraud_workload(scenarios=[{"kind": "server"}], slo=slo)
+    runner = runner_of(None, service_s=0.045, workload=workload, seed=seed)
+    points = [each.point for each in runner.run()]
+    assert points[find_headline(points)].load < 1
+    assert points[-1].load > 1
+    assert points[-1].slo_state == "missed"
+    assert "were ever served: the queue grows" in points[-1].overload
+    if runner.capacity is not None:
+        assert runner.capacity.high <= 1.03 / 0.045
 
 
 def test_multi_stream_times_queries_and_counts_requests() -> None:

@@ -119,6 +119,18 @@ def test_a_late_issue_does_not_change_the_time_between_tokens() -> None:
     assert "schedule-lag" in codes(verdict_of(later, load=0.5, slo=(*SLO, tpot)))
 
 
+@pytest.mark.parametrize(("growth_s", "told"), [(0.0, set()), (0.3, {"rate"})])
+def test_the_last_answer_s_own_time_is_no_rate_that_was_not_served(growth_s, told) -> None:
+    """One request a second, answered after 4 s: the window ends 4 s after the last was due."""
+    samples = Samples(0, 0)
+    for due in range(20):
+        end = round((due + 4 + growth_s * due) * 1e9)
+        samples.rows.append((0, 0, due * 10**9, due * 10**9, -1, end, 0, 0, 1, 0))
+    slo = (SloLimit(metric="latency", percentile=90, limit_s=100.0),)
+    verdict = verdict_of(Window(samples, [0.0]), load=0.5, slo=slo)
+    assert codes(verdict) - {"too-few"} == told
+
+
 def test_one_long_pause_of_the_harness_is_told() -> None:
     """A hundredth of the requests are late only by the queue behind one pause; p99 may miss it."""
     window = window_of(STEADY)

@@ -111,3 +111,9 @@ def test_a_figure_without_an_interval_stays_without_one() -> None:
     )
     assert wide.metrics["latency_s.p99"] == bare
     assert wide.metrics["latency_s.p99.9"] == none
+
+
+def test_an_overload_stays_a_miss_whatever_the_percentiles_say() -> None:
+    point = make_point(WORKLOAD).model_copy(update={"overload": "it grows", "slo_state": "missed"})
+    (wide,), _ = widen([point], noisy("foreign-load"), HALF_TAKEN)
+    assert wide.slo_state == "missed"

@@ -67,6 +67,11 @@ def test_an_old_point_says_how_long_it_was():
     assert windows.window(make_point(WORKLOAD)) == "10.0 s"
 
 
+def test_a_window_says_that_the_target_did_not_keep_up():
+    point = make_point(WORKLOAD).model_copy(update={"overload": "the queue grows"})
+    assert windows.window(point) == "10.0 s; the queue grows"
+
+
 def test_what_is_absent_leaves_no_mark():
     assert windows.certified(None) == windows.certified(make_metric(1.0)) == ""
     assert windows.widened(make_metric(1.0)) == ""
