@@ -157,8 +157,21 @@ class ContinuousSession:
                 continue
             each.left = each.left[len(added[each.slot]) :]
             if not each.left.size:
-                self._choose(each, logits[each.slot])
+                self._choose(each, self._row(logits, each.slot))
         self._leave(engine)
+
+    def _row(self, logits: Mapping[int, NDArray[np.float32]], slot: int) -> NDArray[np.float32]:
+        """Return the logits of `slot`. AdapterError if the engine gave none, or no such ones."""
+        row = np.asarray(logits.get(slot, ()))
+        if row.shape != (self._architecture.vocabulary,):
+            raise AdapterError(
+                f"the engine gave logits of shape {list(row.shape)} for a sequence, not "
+                f"[{self._architecture.vocabulary}]"
+            )
+        # What is not a number counts as the largest, so that looking at one value is enough.
+        if not np.isfinite(row[row.argmax()]):
+            raise AdapterError("the engine gave logits that are not finite")
+        return row
 
     @staticmethod
     def _score(engine: SlotEngine, each: _Sequence) -> None:

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.data_files import SHARDS, shards_of
 from harness.errors import SpecError
-from harness.models import hugging_face
+from harness.models import hugging_face, llama, whisper
 from harness.models.model import Architecture
+from harness.models.weights import Stored, check_stored, stored_weights
 from harness.schema.base import Task
 from harness.schema.model import HuggingFaceModel, LlamaModel, Model, WhisperModel
 from harness.schema.workload import Workload
 
 MOST_BYTES = 10_000_000
+MOST_LAYERS = 10_000
+"""Far above any model: each is looked at, and a broken file may name any number."""
 CONTEXT = 2048
 """Positions that are made ready unless the workload says otherwise; LlamaModel's own default."""
 KINDS: dict[str, Task] = {"llama": "text_generation", "whisper": "speech_to_text"}
@@ -87,9 +91,31 @@ def declared(model: HuggingFaceModel, task: Task, data: Path) -> LlamaModel | Wh
         raise SpecError(
             f"{path} is not the configuration of a model: {place}: {first['msg']}"
         ) from (error)
+    for name in ("layers", "encoder_layers", "decoder_layers"):
+        if getattr(found, name, 0) > MOST_LAYERS:
+            raise SpecError(
+                f"{path} names {getattr(found, name)} {name}; at most {MOST_LAYERS} are read"
+            )
     if isinstance(found, LlamaModel):
         hugging_face.check_config(path, found)
     return found
+
+
+def check_headers(model: HuggingFaceModel, task: Task, data: Path) -> None:
+    """Raise SpecError unless the weights of `model` are whole files with the arrays of its shape.
+
+    Only the headers are read, so that it takes no time for gigabytes. Raises as `declared`.
+    """
+    found = declared(model, task, data)
+    path = data / found.weights if found.weights else data
+    stored: dict[str, Stored] = {}
+    for each in shards_of(path) if path.name.endswith(SHARDS) else (path,):
+        stored |= stored_weights(each)
+    if isinstance(found, WhisperModel):
+        check_stored(stored, whisper.parameter_shapes(found), str(path))
+        return
+    kept = {n: s for n, s in stored.items() if not hugging_face.follows_from_others(n, found)}
+    check_stored(kept, llama.parameter_shapes(found), str(path))
 
 
 def check_kind(path: Path, task: Task) -> None:
@@ -154,7 +180,7 @@ def _whisper(config: dict[str, object], model: HuggingFaceModel, path: Path) -> 
     if not isinstance(positions, int) or not isinstance(hidden, int):
         raise SpecError(f"{path} has no max_source_positions or d_model")
     odd = [
-        f"{name} {config[name]!r}"
+        f"{name} {config[name]!r} (it takes {wanted!r})"
         for name, wanted in (
             ("encoder_ffn_dim", 4 * hidden),
             ("decoder_ffn_dim", 4 * hidden),

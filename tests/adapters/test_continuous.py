@@ -185,6 +185,30 @@ def test_a_failure_ends_the_batch_and_not_the_session(llama_model, monkeypatch):
     session.close()
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda row: np.full_like(row, np.nan), "not finite"),
+        (lambda row: np.where(np.arange(row.size) == 3, np.inf, row), "not finite"),
+        (lambda row: np.tile(row, (2, 1)), "logits of shape"),
+        (lambda row: row[:-1], "logits of shape"),
+        (None, "logits of shape"),
+    ],
+    ids=["nan", "infinite", "matrix", "narrow", "none"],
+)
+def test_logits_from_which_no_token_can_be_chosen_fail(llama_model, monkeypatch, given, said):
+    session = open_session(OnnxRuntimeAdapter, llama_model, options={"threads": 2, "continuous": 2})
+    extend = session._engine.extend
+
+    def broken(added):
+        return {slot: given(row) for slot, row in extend(added).items()} if given else {}
+
+    monkeypatch.setattr(session._engine, "extend", broken)
+    with pytest.raises(AdapterError, match=said):
+        tokens_of(send(session, REQUESTS[:1]))
+    session.close()
+
+
 def test_closing_ends_what_is_open(llama_model):
     session = open_session(OnnxRuntimeAdapter, llama_model, options={"threads": 2, "continuous": 1})
     queries = send(session, [TextRequest(draw_tokens(2), 47)] * 40)
