@@ -54,7 +54,9 @@ class Activity:
     """Running totals of the machine and of this process, in seconds of one core's time.
 
     `own_cpu_s` holds the process and its children, `process_cpu_s` the process alone, and
-    `threads_cpu_s` each thread of it but the main one, by number. `allowed_cores`: how many cores
+    `threads_cpu_s` each thread of it but the main one, by number. `scheduled_s` has for each
+    thread, the main one too, how long it ran and how long it waited for a core while it could have
+    run; empty where the system does not tell. `allowed_cores`: how many cores
     its affinity and its control groups let it use.
     """
 
@@ -66,6 +68,7 @@ class Activity:
     pressure_s: float | None
     process_cpu_s: float = 0.0
     threads_cpu_s: Mapping[int, float] = field(default_factory=dict)
+    scheduled_s: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     clocks: Clocks = field(default_factory=lambda: Clocks(0.0, 0.0))
     speed: ProcessorSpeed = field(default_factory=ProcessorSpeed)
     periods: Mapping[str, Periods] = field(default_factory=dict)
@@ -105,12 +108,28 @@ def activity(root: Path = Path("/"), gpu: GpuState | None = None) -> Activity:
             for each in process.threads()
             if each.id != main
         },
+        scheduled_s=scheduled_s(),
         clocks=clocks(),
         speed=processor_speed(cpus, root),
         periods=quota_periods(root),
         gpu=gpu,
         allowed_cores=len(cpus) if quota is None else min(len(cpus), float(quota)),
     )
+
+
+def scheduled_s() -> dict[int, tuple[float, float]]:
+    """Return for each thread of this process how long it ran, and waited to run, in seconds.
+
+    By the kernel's scheduler (`schedstat`, Documentation/scheduler/sched-stats.rst of Linux): its
+    first two numbers, in ns. Empty where the system does not tell.
+    """
+    found = {}
+    with contextlib.suppress(OSError):
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError, ValueError):  # it ended just now
+                ran, waited, *_ = (task / "schedstat").read_text(encoding="ascii").split()
+                found[int(task.name)] = (int(ran) / 1e9, int(waited) / 1e9)
+    return found
 
 
 def _family_cpu_s(process: psutil.Process) -> float:

@@ -11,6 +11,8 @@ from harness.measure.gpu import IDLE, POWER_CAP, SLOWED, Gpu, GpuState
 from harness.measure.throttle import clock_change, held_back_share, throttle_events, throttled_s
 
 NO_GPU = "the target does not compute on an NVIDIA GPU"
+COMPUTES = 0.05
+"""The share of the time that a thread runs which takes part in the computing."""
 OWN_THREAD = "the session computes in the thread that issues"
 
 
@@ -24,6 +26,8 @@ class Disturbance:
     of the machine; `allowed_cores`: those that this process may use. `harness_cores`: what the
     harness itself used of one core. `threads`: those that the target computes with on this
     machine.
+    `waited_share`: of the threads that computed, if these are two or more, the largest share of the
+    time in which one waited for a core.
     `clock_step_s`: by how much the wall clock was set. `suspended_s`: how long the machine slept.
     `throttle_events`, `throttled_share`: how often and for what share of the time the processor or
     GPU was slowed down. `quota_share`: share of the periods in which a control group's limit
@@ -41,6 +45,7 @@ class Disturbance:
     allowed_cores: float = math.inf
     harness_cores: float | None = None
     threads: int | None = None
+    waited_share: float | None = None
     clock_step_s: float = 0.0
     suspended_s: float = 0.0
     throttle_events: int | None = None
@@ -88,6 +93,7 @@ class Disturbance:
             "harness_cores": self.harness_cores,
             "threads": self.threads,
             "cpu_share": self.cpu_share,
+            "waited_share": self.waited_share,
             "steal_share": self.steal_share,
             "pressure_share": self.pressure_share,
             "clock_step_s": self.clock_step_s,
@@ -158,6 +164,7 @@ def disturbance(
         allowed_cores=after.allowed_cores,
         harness_cores=_harness_s(before, after) / elapsed if elsewhere else None,
         threads=threads,
+        waited_share=_waited_share(before, after, elapsed) if threads is not None else None,
         # The readings are microseconds apart; what is left of that is no step.
         clock_step_s=round(after.clocks.wall_less_monotonic - before.clocks.wall_less_monotonic, 4),
         suspended_s=max(0.0, after.clocks.asleep - before.clocks.asleep),
@@ -171,6 +178,19 @@ def disturbance(
         foreign_processes=gpu.foreign,
         unknown=unknown,
     )
+
+
+def _waited_share(before: Activity, after: Activity, elapsed_s: float) -> float | None:
+    """Return the largest share of the time that a computing thread waited for a core.
+
+    None where fewer than two threads computed, which wait for each other.
+    """
+    shares = []
+    for thread, (ran, waited) in after.scheduled_s.items():
+        ran_before, waited_before = before.scheduled_s.get(thread, (0.0, 0.0))
+        if ran - ran_before > COMPUTES * elapsed_s:
+            shares.append((waited - waited_before) / elapsed_s)
+    return max(shares) if len(shares) > 1 else None
 
 
 def _harness_s(before: Activity, after: Activity) -> float:

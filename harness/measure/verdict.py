@@ -30,6 +30,8 @@ CLOCK_CHANGE_NOISY = 0.10
 HARNESS_NOISY = 0.10
 QUOTA_NOISY = 0.01
 CPU_SHARE_NOISY = 0.90
+WAITED_NOISY = 0.02
+WAITED_INVALID = 0.10
 ABOVE_ROOFLINE = 1.05
 
 
@@ -155,6 +157,16 @@ def _judge_machine(disturbed: Disturbance, invalid: list[Reason], noisy: list[Re
                 limit=CPU_SHARE_NOISY,
             )
         )
+    waited = disturbed.waited_share
+    if waited is not None and waited > WAITED_NOISY:
+        reason = Reason(
+            code="thread-wait",
+            text=f"threads that compute together waited for a core for up to {waited:.0%} of the "
+            "time, and each held up the others",
+            value=waited,
+            limit=WAITED_INVALID,
+        )
+        (invalid if waited > WAITED_INVALID else noisy).append(reason)
     if disturbed.pressure_share is not None and disturbed.pressure_share > PRESSURE_NOISY:
         noisy.append(
             Reason(

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -17,11 +18,12 @@ START = Activity(10.0, 5.0, 100.0, 1.0, 200.0, 3.0)
 END = Activity(20.0, 13.0, 111.0, 1.4, 220.0, 8.0)
 
 
-def between(start=None, end=None, elsewhere=False) -> Disturbance:
+def between(start=None, end=None, elsewhere=False, threads=None) -> Disturbance:
     return disturbance(
         dataclasses.replace(START, **(start or {})),
         dataclasses.replace(END, **(end or {})),
         elsewhere,
+        threads,
     )
 
 
@@ -183,3 +185,24 @@ def test_a_target_elsewhere_has_no_cpu_share() -> None:
     assert found.cpu_share is None
     assert found.taken_share is None
     assert found.summary()["cpu_share"].startswith("not applicable")
+
+
+def test_threads_that_compute_together_tell_how_long_one_waited() -> None:
+    start = {"scheduled_s": {1: (5.0, 1.0), 2: (1.0, 0.0), 3: (0.0, 0.0)}}
+    end = {"scheduled_s": {1: (13.0, 1.5), 2: (7.0, 4.0), 3: (0.1, 9.0), 4: (8.0, 0.0)}}
+    # The third hardly ran: it takes no part.
+    assert between(start, end, threads=2).waited_share == pytest.approx(0.4)
+    assert between(start, end).waited_share is None
+    alone = {"scheduled_s": {1: (13.0, 4.0), 2: (1.2, 4.0)}}
+    assert between(start, alone, threads=2).waited_share is None
+
+
+def test_this_process_tells_how_its_threads_were_scheduled() -> None:
+    before = activity().scheduled_s
+    until = time.perf_counter() + 0.05
+    while time.perf_counter() < until:
+        pass
+    after = activity().scheduled_s
+    if not after:
+        pytest.skip("the system does not tell how threads are scheduled")
+    assert after[os.getpid()][0] > before[os.getpid()][0]

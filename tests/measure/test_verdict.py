@@ -140,6 +140,13 @@ def test_one_long_pause_of_the_harness_is_told() -> None:
     assert codes(verdict) == {"pause"}
 
 
+def test_threads_that_hold_each_other_up_spoil_the_cell() -> None:
+    held_up = Disturbance(0.0, 0.0, 1.0, 0.0, waited_share=0.37)
+    assert verdict_of(window_of(STEADY), held_up).state == "invalid"
+    hardly = Disturbance(0.0, 0.0, 1.0, 0.0, waited_share=0.01)
+    assert verdict_of(window_of(STEADY), hardly).state == "valid"
+
+
 def test_broken_contract_and_simulation_are_invalid() -> None:
     assert codes(verdict_of(window_of(STEADY), complaints=["completed twice"])) == {"contract"}
     assert verdict_of(window_of(STEADY), simulated=True).state == "invalid"
@@ -157,6 +164,7 @@ def test_broken_contract_and_simulation_are_invalid() -> None:
         ({"clock_change": 0.11}, "throttle"),
         ({"foreign_processes": 1}, "foreign-gpu"),
         ({"quota_share": 0.02}, "cpu-quota"),
+        ({"waited_share": 0.05}, "thread-wait"),
         ({"harness_cores": 0.2, "cores": 1.9}, "harness-share"),
         ({"harness_cores": 0.2, "cores": 64.0, "allowed_cores": 1.5}, "harness-share"),
     ],

@@ -28,6 +28,7 @@ def noisy(*codes, value=None) -> Verdict:
         # A task waited for a core in a twentieth of the time: no more can have been lost.
         ("foreign-load", Disturbance(2.0, 0.0, 1.0, 0.05, cores=4.0), 0.05 / 0.95),
         ("foreign-load", Disturbance(2.0, 0.0, 1.0, 0.9, cores=4.0), 1.0),
+        ("thread-wait", Disturbance(0.0, 0.0, 1.0, 0.0, waited_share=0.05), 0.5),
         ("throttle", Disturbance(0.0, 0.0, 1.0, 0.0, throttled_share=0.2), 0.25),
         ("throttle", Disturbance(0.0, 0.0, 1.0, 0.0, clock_change=-0.2), 0.25),
         ("throttle", Disturbance(0.0, 0.0, 1.0, 0.0, clock_change=0.25), 0.25),
