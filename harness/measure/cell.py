@@ -167,7 +167,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
     described["inputs"] = {
         "count": len(inputs),
         "sha256": inputs_hash(inputs),
-        **told_of(inputs),
+        **told_of(inputs, workload.inputs.count),
     }
     described |= {**told_of_model(own_model, model), **told_of_hub(own_model, in_folder)}
     errors = sorted({text for part in samples for text in part.errors})

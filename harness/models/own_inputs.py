@@ -118,8 +118,19 @@ def _hold_against(inputs: PromptFileInputs, lengths: Sequence[int]) -> None:
         check_mean(what, mean, inputs.prompt_tokens_mean, "prompt_tokens_mean")
 
 
-def told_of(requests: Sequence[object]) -> dict[str, object]:
-    """Return what a record says of a user's own prompts: their tokens; else nothing."""
+def told_of(requests: Sequence[object], count: int) -> dict[str, object]:
+    """Return what a record says of a user's own inputs: which fell short, and prompts' tokens.
+
+    `count` is how many the workload asks for; a file may have fewer, which then come more often.
+    """
+    short: dict[str, object] = {}
+    if len(requests) < count:
+        reason = f"the file has {len(requests)} of the {count} inputs asked for; they take turns"
+        short = {"count_asked": count, "count_reason": reason}
+    return short | _tokens_of(requests)
+
+
+def _tokens_of(requests: Sequence[object]) -> dict[str, object]:
     own = [r for r in requests if type(r) is TextRequest and r.messages is not None]
     lengths = [len(request.prompt) for request in own]
     if not own:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import SpecError
-from harness.models import reference
 from harness.models.answers import answer_requests, count_right, read_questions
 from harness.models.asked import Ask, text_of
 from harness.models.inputs import speech_prefix
 from harness.models.model import Model
 from harness.models.own_audio import plain_words, speech_requests, transcribed
-from harness.models.quality_metrics import kl_divergence, perplexity, word_error_rate
-from harness.models.requests import ScoreTextRequest
+from harness.models.prompts import check_plain
+from harness.models.quality_metrics import word_error_rate
+from harness.models.text_quality import judge_windows
 from harness.models.tokenizer import OwnTokenizer, open_tokenizer
-from harness.schema.model import LlamaModel, WhisperModel
+from harness.schema.model import LlamaModel, ServedModel, WhisperModel
 from harness.schema.own import ExactAnswers, OwnText, Transcripts
 from harness.schema.workload import Workload
 from harness.statistics import wilson
 
 __all__ = ["judge_answers", "judge_text", "judge_transcripts", "tokenizer_of"]
-
-Score = Callable[[Sequence[ScoreTextRequest], int], NDArray[np.float64]]
-"""Takes requests and the size of the vocabulary; returns the target's logits, all in a row."""
 
 
 def tokenizer_of(
@@ -51,6 +46,8 @@ def judge_answers(
     """
     tokenizer = tokenizer_of(gate, workload, data)
     questions = read_questions(gate, data)
+    if not isinstance(workload.model, ServedModel):
+        check_plain([question.prompt for question in questions], data / gate.file)
     outputs = ask(answer_requests(questions, gate, tokenizer))
     right, count = count_right(questions, outputs, tokenizer), len(questions)
     low, high = wilson(right, count)
@@ -84,9 +81,12 @@ def judge_transcripts(
 
 
 def judge_text(
-    gate: OwnText, workload: Workload, model: Model, score: Score, data: Path, cache: Path
+    gate: OwnText, workload: Workload, model: Model, ask: Ask, data: Path, cache: Path
 ) -> dict[str, float]:
-    """Score windows of the user's text with the target and with the reference in float64."""
+    """Score windows of the user's text and continue some, held against the float64 reference.
+
+    Raises SpecError if the gate or its text are wrong, BadOutputError as `judge_windows` does.
+    """
     architecture = model.architecture
     if not isinstance(architecture, LlamaModel):
         raise SpecError(
@@ -113,10 +113,4 @@ def judge_text(
         )
     windows = tokens[: count * gate.window].reshape(count, gate.window)
     targets = tokens[1 : count * gate.window + 1]
-    requests = [ScoreTextRequest(tokens=window) for window in windows]
-    truth = np.concatenate(reference.score(model, requests, cache))
-    logits = score(requests, architecture.vocabulary)
-    return {
-        "perplexity_ratio": perplexity(logits, targets) / perplexity(truth, targets),
-        "kl_divergence": kl_divergence(truth, logits),
-    }
+    return judge_windows(model, ask, windows, targets, architecture.vocabulary, cache)

@@ -125,9 +125,7 @@ def encoded(
     tokens: list[NDArray[np.int64]] = []
     for prompt, output in zip(prompts, outputs, strict=True):
         if prompt.text is None:
-            message = "'messages' need a server's chat template"
-            hint = "write the whole text as 'prompt', with the template's own marks"
-            problems.append(Problem(name, prompt.line, 1, "", message, hint))
+            problems.append(_needs_template(prompt, name))
             continue
         ids = tokenizer.encode(prompt.text)
         if not len(ids):
@@ -142,6 +140,20 @@ def encoded(
     if problems:
         raise SpecError.of(problems[:MOST_PROBLEMS])
     return tokens
+
+
+def check_plain(prompts: Sequence[Prompt], path: Path) -> None:
+    """Raise SpecError, with the lines, if one of `prompts` is a conversation."""
+    name = display_name(path)
+    problems = [_needs_template(prompt, name) for prompt in prompts if prompt.text is None]
+    if problems:
+        raise SpecError.of(problems[:MOST_PROBLEMS])
+
+
+def _needs_template(prompt: Prompt, name: str) -> Problem:
+    message = "'messages' need a server's chat template"
+    hint = "write the whole text as 'prompt', with the template's own marks"
+    return Problem(name, prompt.line, 1, "", message, hint)
 
 
 def _lines(path: Path, name: str) -> list[str]:

@@ -23,7 +23,6 @@ from harness.models.inputs import draw_requests, speech_prefix
 from harness.models.model import Architecture, Model
 from harness.models.own_quality import judge_answers, judge_text, judge_transcripts
 from harness.models.quality_metrics import (
-    greedy_regret,
     kl_divergence,
     perplexity,
     pr_auc,
@@ -37,6 +36,7 @@ from harness.models.requests import (
     TextRequest,
 )
 from harness.models.row_quality import judged_rows, true_scores
+from harness.models.text_quality import judge_windows, regret_limit
 from harness.models.transactions import draw_transactions
 from harness.models.trees_mlp import reference_scores
 from harness.models.vector_quality import known_vectors, least_cosine
@@ -58,7 +58,6 @@ from harness.schema.workload import Workload
 __all__ = [
     "Ask",
     "evaluate",
-    "greedy_regret",
     "kl_divergence",
     "perplexity",
     "pr_auc",
@@ -70,10 +69,6 @@ Limit = tuple[str, float, Literal["lower", "higher"]]
 
 BYTES = 256
 PROMPT_TOKENS_MAX = 64
-GENERATIONS, GENERATED_TOKENS = 8, 32
-SPANS = ((0, 1), (1, 8), (8, 32))
-"""Steps of generation judged apart: a model that loops is soon content with its own loop."""
-REGRET_SLACK = 0.005
 SPEECH_TOKENS = 8
 START_TOKEN, END_TOKEN, DIGIT_TOKEN = 0, 1, 2
 """The digit recogniser's marks; token DIGIT_TOKEN + d is the digit d."""
@@ -125,7 +120,7 @@ def evaluate(
         elif isinstance(gate, ExactAnswers):
             values, said = judge_answers(gate, workload, partial(answers, ask), data)
         elif isinstance(gate, OwnText):
-            values = judge_text(gate, workload, model, partial(scored, ask), data, cache)
+            values = judge_text(gate, workload, model, ask, data, cache)
         elif isinstance(gate, Transcripts):
             values, said = judge_transcripts(gate, workload, partial(answers, ask), data)
         else:
@@ -153,15 +148,10 @@ def _fits(gate: Quality, workload: Workload) -> None:
 
 
 def _limits(gate: Quality, values: Mapping[str, float]) -> list[Limit]:
-    """Return what `gate` checks: metric, limit, and which way is better.
-
-    A target that generates as well as it scores has a regret of at most sqrt(2 KL), by Pinsker's
-    inequality; so the better its scores, the less regret it may have.
-    """
-    if isinstance(gate, TextQuality):
+    """Return what `gate` checks: metric, limit, and which way is better."""
+    if isinstance(gate, TextQuality | OwnText):
         divergence = values.get("kl_divergence", gate.kl_divergence_max)
-        divergence = min(max(divergence, 0.0), gate.kl_divergence_max)
-        regret = REGRET_SLACK + math.sqrt(2 * divergence)
+        regret = regret_limit(divergence, gate.kl_divergence_max)
         return [
             ("perplexity_ratio", gate.perplexity_ratio_max, "lower"),
             ("kl_divergence", gate.kl_divergence_max, "lower"),
@@ -188,18 +178,13 @@ def _limits(gate: Quality, values: Mapping[str, float]) -> list[Limit]:
         return [("accuracy_low", gate.accuracy_min, "higher")]
     if isinstance(gate, Transcripts):
         return [("word_error_rate", gate.word_error_rate_max, "lower")]
-    if isinstance(gate, OwnText):
-        return [
-            ("perplexity_ratio", gate.perplexity_ratio_max, "lower"),
-            ("kl_divergence", gate.kl_divergence_max, "lower"),
-        ]
     return [("kl_divergence", gate.kl_divergence_max, "lower")]
 
 
 def _judge_text(
     gate: TextQuality, model: Model, ask: Ask, data: Path, cache: Path
 ) -> dict[str, float]:
-    """Score windows of held-out bytes, then judge greedy continuations of some of them."""
+    """Score windows of held-out bytes and judge greedy continuations of some of them."""
     if gate.model.vocabulary < BYTES:
         raise SpecError(f"the gate 'perplexity' needs a vocabulary of at least {BYTES} bytes")
     if gate.window > gate.model.context or gate.tokens < gate.window:
@@ -211,31 +196,7 @@ def _judge_text(
     held_out = np.frombuffer(raw, dtype=np.uint8).astype(np.int64)
     windows = held_out[: count * gate.window].reshape(count, gate.window)
     targets = held_out[1 : count * gate.window + 1]
-    requests = [ScoreTextRequest(tokens=window) for window in windows]
-    truth = np.concatenate(reference.score(model, requests, cache))
-    logits = scored(ask, requests, gate.model.vocabulary)
-
-    half = max(1, gate.window // 2)
-    length = min(GENERATED_TOKENS, gate.model.context - half + 1)
-    prompts = [TextRequest(prompt=w[:half], max_new_tokens=length) for w in windows[:GENERATIONS]]
-    chosen = generated(ask, prompts, gate.model.vocabulary)
-    given = [
-        reference.continuation(model, request.prompt, tokens)
-        for request, tokens in zip(prompts, chosen, strict=True)
-    ]
-    regrets = [
-        greedy_regret(
-            np.concatenate([logits[begin:end] for logits in given]),
-            np.concatenate([tokens[begin:end] for tokens in chosen]),
-        )
-        for begin, end in SPANS
-        if begin < length
-    ]
-    return {
-        "perplexity_ratio": perplexity(logits, targets) / perplexity(truth, targets),
-        "kl_divergence": kl_divergence(truth, logits),
-        "generation_regret": max(regrets),
-    }
+    return judge_windows(model, ask, windows, targets, gate.model.vocabulary, cache)
 
 
 def _judge_speech(

@@ -42,18 +42,19 @@ def perplexity(logits: ArrayLike, targets: ArrayLike) -> float:
     return float(np.exp(-likelihood.mean()))
 
 
-def greedy_regret(reference_logits: ArrayLike, chosen: ArrayLike) -> float:
-    """Return the mean probability that the reference gives its best token over the chosen one.
+def regrets(reference_logits: ArrayLike, chosen: ArrayLike) -> NDArray[np.float64]:
+    """Return the probability that the reference gives its best token over the chosen one.
 
     `reference_logits` are [positions, vocabulary], `chosen` the token ids [positions] that a target
-    generated there. 0 means that every choice was the reference's own.
+    generated there. float64 [positions]; 0 is the reference's own choice.
     """
     tokens = np.asarray(chosen)
     if np.ndim(reference_logits) != 2 or tokens.shape != np.shape(reference_logits)[:1]:
         raise ValueError("the regret needs one chosen token for each position")
     probability = np.exp(log_softmax(reference_logits))
     taken = probability[np.arange(len(tokens)), tokens]
-    return float((probability.max(axis=-1) - taken).mean())
+    lost: NDArray[np.float64] = probability.max(axis=-1) - taken
+    return lost
 
 
 def word_error_rate(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.files import whole_file
+from harness.models import quality_metrics
 from harness.models.inputs import inputs_hash
 from harness.models.model import Model, Weights
 from harness.models.requests import ScoreSpeechRequest, ScoreTextRequest
@@ -77,16 +78,31 @@ def transcribe(
     return keep(cache, key, 1, compute)[0]
 
 
-def continuation(
-    model: Model, prompt: NDArray[np.int64], generated: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return the logits (float32 [generated, vocabulary]) that each generated token was drawn from.
+def regrets(
+    model: Model,
+    prompts: Sequence[NDArray[np.int64]],
+    chosen: Sequence[NDArray[np.int64]],
+    cache: Path,
+) -> list[NDArray[np.float64]]:
+    """Return the regret (float64 [tokens]) of each token that a target chose after each prompt.
 
-    Not kept: it depends on what the target generated.
+    The reference is given the target's own text so far.
     """
-    tokens = np.concatenate([prompt, generated[:-1]])
-    logits = _logits(model, model.weights(), ScoreTextRequest(tokens=tokens))
-    return logits[len(prompt) - 1 :]
+    texts = [np.concatenate(pair) for pair in zip(prompts, chosen, strict=True)]
+
+    def compute() -> list[NDArray[np.float64]]:
+        weights = model.weights()
+        return [
+            quality_metrics.regrets(
+                _logits(model, weights, ScoreTextRequest(tokens=text[:-1]))[len(prompt) - 1 :],
+                tokens,
+            )
+            for text, prompt, tokens in zip(texts, prompts, chosen, strict=True)
+        ]
+
+    asked = inputs_hash([ScoreTextRequest(tokens=text) for text in texts])
+    key = _key(model, "regrets", asked, " ".join(str(len(prompt)) for prompt in prompts))
+    return keep(cache, key, len(prompts), compute)
 
 
 def _logits(

@@ -131,6 +131,16 @@ def check_features(names: Sequence[str], model: Architecture, data: Path, file: 
             )
 
 
+def decimal(cell: str) -> float:
+    """Return the number in `cell`; ValueError if it is none.
+
+    float() alone also takes 1_000, as Python's source does, and digits of other scripts.
+    """
+    if "_" in cell or not cell.isascii():
+        raise ValueError(cell)
+    return float(cell)
+
+
 def _lines(path: Path, name: str, count: int) -> list[str]:
     """Return the first line of `path` and at most `count` more; blank ones at the end are cut."""
     try:
@@ -158,7 +168,7 @@ def _number(
     problems: list[Problem],
 ) -> float:
     try:
-        value = float(parts[place])
+        value = decimal(parts[place])
     except ValueError:
         value = math.nan
     if math.isfinite(value) and abs(value) <= FLOAT32_MAX:

@@ -13,6 +13,7 @@ from harness.errors import Problem, SpecError
 from harness.models.inputs import draw_requests, draw_sampling
 from harness.models.own_inputs import text_shape
 from harness.models.requests import Request, TextRequest
+from harness.models.rows import decimal
 from harness.schema.inputs import PromptInputs
 from harness.schema.model import GgufModel, LlamaModel, ServedModel
 from harness.schema.workload import Workload
@@ -175,7 +176,7 @@ def _row(
 
 def _time(cell: str) -> float | None:
     try:
-        value = float(cell)
+        value = decimal(cell)
     except ValueError:
         return None
     return value if math.isfinite(value) and value >= 0 else None

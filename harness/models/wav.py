@@ -57,6 +57,8 @@ def decode_wav(content: bytes, path: Path) -> NDArray[np.float32]:
 
 def _chunks(content: bytes, path: Path) -> tuple[int, int, int, bytes]:
     """Return channels, rate in Hz, bytes of a sample, and the samples."""
+    if not content:
+        raise SpecError(f"{path} is empty: it has 0 bytes")
     if len(content) < 12 or content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise SpecError(f"{path} is not a WAV file: it does not begin with RIFF and WAVE")
     known: tuple[int, int, int] | None = None

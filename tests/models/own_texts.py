@@ -43,6 +43,26 @@ def tokenizer_file(path: Path, *, marks: tuple[str, ...] = ("<s>", "</s>"), size
     return path
 
 
+def byte_tokenizer_file(path: Path) -> Path:
+    """Write a tokenizer whose 256 tokens are the bytes, each by its own number."""
+    # The byte-level letters of GPT-2: a byte that prints stands for itself, others follow on 256.
+    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printed]
+    letters = {byte: chr(byte) for byte in printed}
+    letters |= {byte: chr(256 + place) for place, byte in enumerate(others)}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+             "use_regex": False}  # fmt: skip
+    document = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+        "normalizer": None, "pre_tokenizer": level, "post_processor": None, "decoder": level,
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "fuse_unk": False,
+                  "byte_fallback": False, "merges": [],
+                  "vocab": {letters[byte]: byte for byte in range(256)}},
+    }  # fmt: skip
+    path.write_text(json.dumps(document))
+    return path
+
+
 def wav_file(
     path: Path, sound: np.ndarray, *, rate_hz: int = 16_000, bits: int = 16, channels: int = 1
 ) -> Path:

@@ -174,7 +174,7 @@ def test_marks_and_case_at_the_ends_do_not_matter():
 
 
 def own_text(folder, spoil=lambda logits: logits, **gate):
-    """Return the checks of a target whose logits are the reference's, spoilt."""
+    """Return the checks of a target that generates as the reference and spoils its logits."""
     tokenizer_file(folder / "tokenizer.json")
     (folder / "text.txt").write_text("the cat sat on the mat and so did the dog. " * 20)
     spec = {"kind": "own_text", "file": "text.txt", "tokenizer": "tokenizer.json",
@@ -182,10 +182,19 @@ def own_text(folder, spoil=lambda logits: logits, **gate):
     made = make_workload(quality=[spec])
     model = build_model(made.model, made.task, cache=folder / "cache", data=folder)
 
+    def logits(tokens):
+        return reference_logits(model.weights(), made.model, tokens)
+
+    def answer(request):
+        if isinstance(request, ScoreTextRequest):
+            return Output(logits=spoil(logits(request.tokens)).astype(np.float32))
+        tokens = request.prompt
+        for _ in range(request.max_new_tokens):
+            tokens = np.append(tokens, logits(tokens)[-1].argmax())
+        return Output(tokens=tokens[len(request.prompt) :].tolist())
+
     def ask(requests):
-        assert all(isinstance(request, ScoreTextRequest) for request in requests)
-        truth = [reference_logits(model.weights(), made.model, r.tokens) for r in requests]
-        return [Output(logits=spoil(logits).astype(np.float32)) for logits in truth]
+        return [answer(request) for request in requests]
 
     return evaluate(
         made.quality[0], workload=made, model=model, ask=ask, data=folder, cache=folder / "cache"
@@ -194,12 +203,23 @@ def own_text(folder, spoil=lambda logits: logits, **gate):
 
 def test_own_text_passes_the_model_itself_and_fails_a_ruined_one(tmp_path):
     good = {check.metric: check for check in own_text(tmp_path)}
-    assert set(good) == {"perplexity_ratio", "kl_divergence"}
+    assert set(good) == {"perplexity_ratio", "kl_divergence", "generation_regret"}
     assert all(check.passed for check in good.values())
     assert good["perplexity_ratio"].value == pytest.approx(1, abs=1e-6)
     assert good["kl_divergence"].value == pytest.approx(0, abs=1e-6)
     poor = {check.metric: check for check in own_text(tmp_path, lambda logits: logits[:, ::-1])}
     assert not poor["kl_divergence"].passed
+
+
+def test_a_question_in_a_conversation_is_refused_where_there_is_no_chat_template(tmp_path):
+    tokenizer_file(tmp_path / "tokenizer.json")
+    said = [{"role": "system", "content": "be short"}, {"role": "user", "content": "why?"}]
+    asked = [{"prompt": "what?", "answer": "b"}, {"messages": said, "answer": "b"}] * 4
+    local = {"model": make_workload().model.model_dump(), "tokenizer": "tokenizer.json",
+             "inputs": PROMPTS | {"tokenizer": "tokenizer.json"}}  # fmt: skip
+    with pytest.raises(SpecError, match=r"q\.jsonl:2:1: 'messages' need a server's chat template"):
+        judge(tmp_path, asked, lambda _: Output(text="b"), **local)
+    assert judge(tmp_path, asked, lambda _: Output(text="b")).value > 0.5
 
 
 def test_own_text_that_is_too_short_is_refused(tmp_path):

@@ -53,7 +53,7 @@ def header(kind=1, channels=1, rate_hz=16_000, bits=16, frame=None, data=b"\0\0"
 
 GOOD = header()
 WRONG = {
-    "empty": (b"", "not a WAV file"),
+    "empty": (b"", "is empty: it has 0 bytes"),
     "a pickle": (b"\x80\x04\x95" + bytes(40), "a Python pickle"),
     "an mp3": (b"ID3" + bytes(100), "not a WAV file"),
     "big-endian": (b"RIFX" + GOOD[4:], "not a WAV file"),

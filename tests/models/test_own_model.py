@@ -289,6 +289,8 @@ def test_permuted_and_missing_columns_are_refused(tmp_path, columns, said):
         ("1,2,,4,5", "rows.csv:3:5: hour", "is empty"),
         ("1,2,much,4,5", "rows.csv:3:5: hour", "must be a finite number, is 'much'"),
         ("1,nan,3,4,5", "rows.csv:3:3: age", "must be a finite number"),
+        ("1,2,1_000,4,5", "rows.csv:3:5: hour", "must be a finite number, is '1_000'"),
+        ("1,2,٤,4,5", "rows.csv:3:5: hour", "must be a finite number"),
         ("1,2,3,4,1e39", "rows.csv:3:9: device", "must be a finite number"),
         ("1,2,3,4", "rows.csv:3:1", "must have 5 columns, has 4"),
     ],

@@ -170,14 +170,14 @@ def test_conversations_are_for_servers(folder):
     (request,) = draw_requests(served, folder)
     assert request.messages == (Message("system", "be short"), Message("user", "why?"))
     assert len(request.prompt) == 0
-    assert told_of([request])["prompt_tokens"] is None
+    assert told_of([request], 1)["prompt_tokens"] is None
 
 
 def test_a_tokenizer_counts_what_a_server_is_sent(folder):
     name = write(folder, {"prompt": "why"}, {"prompt": "what"})
     served = workload(name, model={"family": "served"}, prompt_tokens_mean=4.5, prompt_tokens_max=5)
     requests = draw_requests(served, folder)
-    assert told_of(requests) == {"prompt_tokens": {"mean": 4.5, "minimum": 4, "maximum": 5}}
+    assert told_of(requests, 2) == {"prompt_tokens": {"mean": 4.5, "minimum": 4, "maximum": 5}}
     for wrong, said in (
         ({"prompt_tokens_mean": 9.0}, "prompt_tokens_mean: 4.5"),
         ({"prompt_tokens_max": 4}, "prompt_tokens_max: 5"),
@@ -206,3 +206,22 @@ def test_random_prompts_for_a_server_are_numbers_of_words(folder):
     assert len(requests) == 8
     assert max(int(np.max(r.prompt)) for r in requests) < 100
     assert all(r.messages is None for r in requests)
+
+
+def test_a_record_says_that_a_file_has_fewer_inputs_than_asked_for(folder):
+    name = write(folder, {"prompt": "why"}, {"prompt": "what"})
+    asked = workload(name, count=5)
+    told = told_of(draw_requests(asked, folder), asked.inputs.count)
+    assert told["count_asked"] == 5
+    assert told["count_reason"] == "the file has 2 of the 5 inputs asked for; they take turns"
+    assert not {"count_asked", "count_reason"} & set(told_of(draw_requests(asked, folder), 2))
+
+
+def test_one_message_of_the_user_is_a_prompt(folder):
+    talk = [{"role": "user", "content": "why?"}]
+    chat, plain = (
+        draw_requests(workload(write(folder, each)), folder)[0]
+        for each in ({"messages": talk}, {"prompt": "why?"})
+    )
+    assert chat.prompt.tolist() == plain.prompt.tolist()
+    assert chat.messages == plain.messages == (Message("user", "why?"),)

@@ -16,11 +16,11 @@ from harness.models.inputs import draw_requests
 from harness.models.model import Model
 from harness.models.quality import evaluate, quality_model
 from harness.models.quality_metrics import (
-    greedy_regret,
     kl_divergence,
     log_softmax,
     perplexity,
     pr_auc,
+    regrets,
     word_error_rate,
 )
 from harness.models.requests import (
@@ -99,8 +99,8 @@ def test_perplexity_of_known_distributions():
 
 def test_regret_of_known_choices():
     logits = np.log([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3]])
-    assert greedy_regret(logits, [0, 1]) == 0
-    assert greedy_regret(logits, [1, 2]) == pytest.approx((0.5 + 0.1) / 2)
+    assert regrets(logits, [0, 1]).tolist() == [0, 0]
+    assert regrets(logits, [1, 2]) == pytest.approx(np.array([0.5, 0.1]))
 
 
 @settings(max_examples=100, deadline=None)
@@ -109,7 +109,7 @@ def test_regret_is_bounded_by_kl(seed, noise):
     rng = np.random.default_rng(seed)
     ours = 3 * rng.normal(size=(20, 6))
     theirs = ours + noise * rng.normal(size=ours.shape)
-    regret = greedy_regret(ours, theirs.argmax(axis=1))
+    regret = regrets(ours, theirs.argmax(axis=1)).mean()
     assert regret <= math.sqrt(2 * kl_divergence(ours, theirs))
 
 

@@ -35,6 +35,7 @@ def test_reads_what_was_written(write) -> None:
         ("", ":2:1: ", "must have 3 columns, has 1"),
         ("0,1,1\nx,1,1", ":3:1: ", "time_s must be a number of at least 0, is 'x'"),
         ("nan,1,1", ":2:1: ", "time_s must be a number"),
+        ("1_000,1,1", ":2:1: ", "time_s must be a number of at least 0, is '1_000'"),
         ("-1,1,1", ":2:1: ", "time_s must be a number of at least 0"),
         ("2,1,1\n1.5,1,1", ":3:1: ", "time_s falls from 2 to 1.5"),
         ("0.25,0,1", ":2:6: ", "input_tokens must be a whole number of at least 1, is '0'"),
