@@ -151,7 +151,7 @@ def _limits(gate: Quality, values: Mapping[str, float]) -> list[Limit]:
     """Return what `gate` checks: metric, limit, and which way is better."""
     if isinstance(gate, TextQuality | OwnText):
         divergence = values.get("kl_divergence", gate.kl_divergence_max)
-        regret = regret_limit(divergence, gate.kl_divergence_max)
+        regret = regret_limit(divergence, values.get("scoring_regret", 1.0), gate.kl_divergence_max)
         return [
             ("perplexity_ratio", gate.perplexity_ratio_max, "lower"),
             ("kl_divergence", gate.kl_divergence_max, "lower"),

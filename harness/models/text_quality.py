@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from harness.models import reference
 from harness.models.asked import Ask, generated, scored
 from harness.models.model import Model
-from harness.models.quality_metrics import kl_divergence, perplexity
+from harness.models.quality_metrics import kl_divergence, perplexity, regrets
 from harness.models.requests import ScoreTextRequest, TextRequest
 
 GENERATIONS, GENERATED_TOKENS = 8, 32
 SPANS = ((0, 1), (1, 8), (8, 32))
 """Steps of generation judged apart: a model that loops is soon content with its own loop."""
 REGRET_SLACK = 0.005
+REGRET_ROOM, REGRET_TIMES = 0.03, 4.0
+"""How far generation may lie above the regret of the scored positions: 8 first steps vary by that
+much, and the target's own text is other text."""
 
 
 def judge_windows(
@@ -33,6 +36,8 @@ def judge_windows(
 ) -> dict[str, float]:
     """Return perplexity ratio, KL divergence in nats and generation regret over a text.
 
+    And `scoring_regret`, the mean regret of the likeliest tokens where the text is only scored.
+
     `windows` are its tokens [windows, window]; `targets` [windows * window] the token after each.
     Raises BadOutputError if an answer cannot be judged.
     """
@@ -42,6 +47,7 @@ def judge_windows(
     return {
         "perplexity_ratio": perplexity(logits, targets) / perplexity(truth, targets),
         "kl_divergence": kl_divergence(truth, logits),
+        "scoring_regret": float(regrets(truth, logits.argmax(axis=-1)).mean()),
         "generation_regret": generation_regret(model, ask, windows, vocabulary, cache),
     }
 
@@ -58,14 +64,16 @@ def generation_regret(
     length = min(GENERATED_TOKENS, windows.shape[1] - half + 1)
     prompts = [window[:half] for window in windows[:GENERATIONS]]
     chosen = generated(ask, [TextRequest(prompt, length) for prompt in prompts], vocabulary)
-    regrets = np.stack(reference.regrets(model, prompts, chosen, cache))
-    return max(float(regrets[:, begin:end].mean()) for begin, end in SPANS if begin < length)
+    found = np.stack(reference.regrets(model, prompts, chosen, cache))
+    return max(float(found[:, begin:end].mean()) for begin, end in SPANS if begin < length)
 
 
-def regret_limit(divergence: float, most: float) -> float:
+def regret_limit(divergence: float, scoring_regret: float, most: float) -> float:
     """Return the regret that a target may have whose scores have the KL `divergence`.
 
     A target that generates as well as it scores has at most sqrt(2 KL), by Pinsker's inequality;
-    so the better its scores, the less regret it may have. KL above `most` does not widen it.
+    KL above `most` does not widen it. That is far too much where weights are coarse, so the regret
+    may not be far above `scoring_regret` either.
     """
-    return REGRET_SLACK + math.sqrt(2 * min(max(divergence, 0.0), most))
+    bound = REGRET_SLACK + math.sqrt(2 * min(max(divergence, 0.0), most))
+    return min(bound, REGRET_ROOM + REGRET_TIMES * scoring_regret)
