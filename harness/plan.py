@@ -18,7 +18,7 @@ from harness.hardware import Detected
 from harness.measure.profile import PROFILES
 from harness.models.hub import on_hub, placed_if_there
 from harness.schema import Target, Workload, content_hash
-from harness.schema.record import Cell, ProfileName
+from harness.schema.record import Cell, Failure, ProfileName
 from harness.schema.scenario import Burst, Scenario, Server, Trace
 
 START_ESTIMATE_S = 6.0
@@ -30,7 +30,7 @@ class Planned:
 
     `skip` says why it will not be measured here; `data` is the folder that the workload's weight
     files are relative to. `unsupported` is known beforehand to end it: it runs all the same, and
-    its record says so.
+    its record says so. `failure` is known beforehand too: its record says so without a run.
     """
 
     cell: Cell
@@ -40,6 +40,7 @@ class Planned:
     skip: str | None
     estimate_s: float
     unsupported: str | None = None
+    failure: Failure | None = None
 
 
 def make_plan(
@@ -52,6 +53,7 @@ def make_plan(
     scenarios: Sequence[str] = (),
     repeats: int = 1,
     cache: Path | None = None,
+    failures: Mapping[str, Failure] | None = None,
 ) -> list[Planned]:
     """Return every cell `repeats` times: by workload, then scenario, then repeat, then target.
 
@@ -59,7 +61,9 @@ def make_plan(
     every other repeat takes them in reverse (ABBA), so that a steady drift hits all alike too.
     `scenarios` keeps only those kinds (empty: all that a workload declares). `cache` has the models
     that are on the hub, once they are fetched; till then less is known of what is unsupported.
+    `failures` says, by workload, why its cells fail beforehand: their models need not be pinned.
     """
+    fails = failures or {}
     reasons = {target.name: missing(target, machine) for target in targets}
     refused = {
         (workload.name, target.name): unsupported(
@@ -78,17 +82,21 @@ def make_plan(
                 seed=seed,
                 repeat=repeat,
                 files=digests(workload, scenario, data),
+                fails=workload.name in fails,
             ),
             workload=workload,
             target=target,
             data=data,
             skip=reasons[target.name],
             estimate_s=(
-                START_ESTIMATE_S
+                0.0
+                if workload.name in fails
+                else START_ESTIMATE_S
                 if refused[workload.name, target.name]
                 else _estimate(scenario, profile)
             ),
             unsupported=refused[workload.name, target.name],
+            failure=fails.get(workload.name),
         )
         for workload, data in workloads
         for scenario in workload.scenarios
@@ -107,14 +115,16 @@ def make_cell(
     seed: int,
     repeat: int = 0,
     files: Mapping[str, str] | None = None,
+    fails: bool = False,
 ) -> Cell:
     """Return the identity of a cell; its `id` is the hash of everything else in it.
 
     `files`: the sha256 of each file that the workload names. Raises SpecError for a model on the
-    hub whose revision is no commit: it would be the same cell with other weights.
+    hub whose revision is no commit: it would be the same cell with other weights. A cell that
+    `fails` beforehand has no figures of any weights, and may be unpinned.
     """
     model = on_hub(workload)
-    if model is not None and model.commit is None:
+    if model is not None and model.commit is None and not fails:
         raise SpecError(
             f"{workload.name}: {model.source} on the hub may move, and is not pinned",
             hint="name a commit (40 hex digits) as 'revision', or pin it (harness.models.hub)",

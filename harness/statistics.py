@@ -222,13 +222,18 @@ def minimum_samples(q: float, confidence: float = CONFIDENCE) -> int:
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a proportion (Wilson 1927)."""
+    """Return the 95 % Wilson score interval of a proportion (Wilson 1927).
+
+    Of none it begins at exactly 0, of all it ends at exactly 1: rounding leaves a residue there.
+    """
     if n == 0:
         return 0.0, 1.0
     share = successes / n
     centre = (share + Z975**2 / (2 * n)) / (1 + Z975**2 / n)
     half = Z975 / (1 + Z975**2 / n) * math.sqrt(share * (1 - share) / n + Z975**2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return low, high
 
 
 def proportion(successes: int, n: int, *, better: str) -> Metric:

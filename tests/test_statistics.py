@@ -183,6 +183,11 @@ def test_wilson_matches_published_values() -> None:
     assert statistics.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
 
 
+def test_the_interval_of_none_begins_at_0_and_of_all_ends_at_1() -> None:
+    assert all(statistics.wilson(0, n)[0] == 0.0 for n in range(1, 500))
+    assert all(statistics.wilson(n, n)[1] == 1.0 for n in range(1, 500))
+
+
 def test_histogram_keeps_every_sample_within_a_percent() -> None:
     values = np.random.default_rng(2).lognormal(-3, 1, size=5000)
     histogram = statistics.histogram(values)

@@ -115,18 +115,33 @@ class ContinuousSession:
         engine = self._engine
         assert engine is not None
         while self._join():
+            # Whatever a runtime raises is the failure of all in it, also what would end the thread:
+            # nobody would answer those that wait.
             try:
                 self._step(engine)
-            except Exception as error:  # whatever a runtime raises is the failure of all in it
-                self._fail(error)
-                self._running.clear()
-                self._free = _all_slots(engine)
-                for slot in self._free:
-                    engine.clear(slot)
-        closed = AdapterError("the session was closed")
-        self._fail(closed)
+            except BaseException as error:
+                self._fail(_failure(error))
+                try:
+                    self._start_over(engine)
+                except BaseException as error:
+                    self._end(_failure(error))
+                    return
+        self._end(AdapterError("the session was closed"))
+
+    def _start_over(self, engine: SlotEngine) -> None:
+        """Forget the sequences that run, and have all slots free."""
+        self._running.clear()
+        self._free = _all_slots(engine)
+        for slot in self._free:
+            engine.clear(slot)
+
+    def _end(self, error: Exception) -> None:
+        """Fail all that run and wait with `error`, and take no more."""
+        with self._changed:
+            self._closed = True
+        self._fail(error)
         for query, _ in self._waiting:
-            query.fail(closed)
+            query.fail(error)
 
     def _join(self) -> bool:
         """Wait for something to do, and give slots to what waits; False when closed."""
@@ -201,6 +216,13 @@ class ContinuousSession:
     def _fail(self, error: Exception) -> None:
         for each in self._running:
             each.query.fail(error)
+
+
+def _failure(error: BaseException) -> Exception:
+    """Return `error` as the failure of requests: SystemExit and the like become AdapterError."""
+    if isinstance(error, Exception):
+        return error
+    return AdapterError(f"the engine raised {type(error).__name__}: {error}".removesuffix(": "))
 
 
 def _all_slots(engine: SlotEngine) -> list[int]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import units
 from harness.cli.output import echo
-from harness.errors import PrerequisiteError
+from harness.errors import PrerequisiteError, StoreError
 from harness.models.hub import Missing, fetch, missing, on_hub, pinned
 from harness.models.hub_client import HubFile
+from harness.plan import Planned
 from harness.schema import Workload
+from harness.schema.record import Failure
 
 
 def fetch_models(workloads: Iterable[Workload], cache: Path) -> None:
@@ -26,6 +29,42 @@ def fetch_models(workloads: Iterable[Workload], cache: Path) -> None:
             echo(f"fetching {source}: {file.name} ({size}) ...", err=True)
 
         fetch(model, workload.task, cache, tell)
+
+
+def pinned_if_reached(workload: Workload, cache: Path) -> tuple[Workload, Failure | None]:
+    """Return `workload` pinned; or as it is, and how its cells fail, if its model cannot be had.
+
+    SpecError if the hub has no such model: then the workload is wrong.
+    """
+    try:
+        return pinned(workload, cache), None
+    except (PrerequisiteError, StoreError) as error:
+        return workload, _failure(error)
+
+
+def fetched(plan: Sequence[Planned], cache: Path) -> list[Planned]:
+    """Bring the models of what will be measured into the cache, and return the plan.
+
+    Cells whose model cannot be had fail in it. SpecError if a model cannot be built: then the
+    workload is wrong.
+    """
+    failures = {}
+    due = (each for each in plan if each.skip is None and each.failure is None)
+    for workload in {each.workload.name: each.workload for each in due}.values():
+        try:
+            fetch_models([workload], cache)
+        except (PrerequisiteError, StoreError) as error:
+            failures[workload.name] = _failure(error)
+    return [
+        replace(each, failure=failures[each.workload.name], estimate_s=0.0)
+        if each.workload.name in failures
+        else each
+        for each in plan
+    ]
+
+
+def _failure(error: PrerequisiteError | StoreError) -> Failure:
+    return Failure(kind="prerequisite", message=error.message, hint=error.hint)
 
 
 def looked_up(workload: Workload, cache: Path) -> Workload:

@@ -14,6 +14,7 @@ from harness.cli.output import echo, echo_json, table
 from harness.cli.run import cache_folder, plan_of, selection
 from harness.execute.ledger import Options
 from harness.models.hub import Missing
+from harness.plan import Planned
 from harness.schema.tasks import in_words
 
 
@@ -34,7 +35,8 @@ def command(
     """Show which cells would run here, in order, and which are skipped and why."""
     options = Options(workloads, targets, scenarios, profile, seed, repeats)
     cells = plan_of(Catalog.find(catalog), options)
-    fetched = to_fetch((c.workload for c in cells if c.skip is None), cache_folder())
+    due = [c for c in cells if c.skip is None and c.failure is None]
+    fetched = to_fetch((c.workload for c in due), cache_folder())
     if as_json:
         echo_json(
             [
@@ -44,7 +46,7 @@ def command(
                     "target": planned.cell.target,
                     "scenario": planned.cell.scenario.kind,
                     "repeat": planned.cell.repeat,
-                    "skip": planned.skip,
+                    "skip": planned.skip or _failing(planned),
                     "unsupported": planned.unsupported,
                     "estimate_s": planned.estimate_s,
                     "calls": in_words(planned.workload.agent, planned.workload.turns),
@@ -56,7 +58,7 @@ def command(
         return
     rows = [
         [str(number), planned.cell.label, units.duration(planned.estimate_s)]
-        for number, planned in enumerate((c for c in cells if c.skip is None), 1)
+        for number, planned in enumerate(due, 1)
     ]
     if rows:
         echo(table(rows, header=["#", "cell", "about"]))
@@ -71,15 +73,26 @@ def command(
         echo(fetch_in_words(name, lacks))
     for target, reason in sorted({(c.target.name, c.skip) for c in cells if c.skip}):
         echo(f"skipped {target}: {reason}")
+    failing = {(c.workload.name, _failing(c)) for c in cells if c.failure and not c.skip}
+    for workload, why in sorted(failing):
+        echo(f"skipped {workload}: {why}")
     refused = {
         f"{c.cell.workload}@{c.target.name}: unsupported: {c.unsupported}"
-        for c in cells
-        if c.unsupported and not c.skip
+        for c in due
+        if c.unsupported
     }
     for line in sorted(refused):
         echo(line)
-    total = sum(c.estimate_s for c in cells if c.skip is None)
+    total = sum(c.estimate_s for c in due)
     echo(f"{len(rows)} cells, about {units.duration(total)}" if rows else "nothing would run here")
+
+
+def _failing(planned: Planned) -> str | None:
+    """Return why the cell fails beforehand and what to do; None if it does not."""
+    failure = planned.failure
+    if failure is None:
+        return None
+    return failure.message if failure.hint is None else f"{failure.message} ({failure.hint})"
 
 
 def _fetch(lacks: Missing | None) -> dict[str, object] | None:

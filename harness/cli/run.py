@@ -17,14 +17,14 @@ from click.core import ParameterSource
 
 from harness import hardware, units
 from harness.catalog import Catalog
-from harness.cli.hub import fetch_models
+from harness.cli.hub import fetched, pinned_if_reached
 from harness.cli.options import catalog_option, results_option, same_place
 from harness.cli.output import echo
+from harness.cli.reasons import in_words
 from harness.errors import PrerequisiteError, SpecError
 from harness.execute.ledger import Ledger, Options, latest_unfinished
 from harness.execute.run import run_plan
 from harness.measure.profile import PROFILES
-from harness.models.hub import pinned
 from harness.plan import Planned, make_plan
 from harness.schema.base import ScenarioKind
 from harness.schema.record import ProfileName
@@ -76,14 +76,16 @@ def selection(function: Any) -> Any:  # noqa: ANN401  click's decorators are unt
 def plan_of(catalog: Catalog, options: Options) -> list[Planned]:
     """Return the plan for `options`; empty selections mean all in the catalog but what is opt-in.
 
-    A model on the hub is pinned to its commit, not fetched. Raises SpecError for a name that is not
-    there and for a file that is broken, PrerequisiteError where the hub must be asked and cannot.
+    A model on the hub is pinned to its commit, not fetched; where the hub must be asked and cannot,
+    the workload's cells fail in the plan. Raises SpecError for a name that is not there and for a
+    file that is broken.
     """
     cache = cache_folder()
     workloads = options.workloads or tuple(e.name for e in catalog.workloads() if not e.opt_in)
     targets = options.targets or tuple(e.name for e in catalog.targets() if not e.opt_in)
+    found = {name: pinned_if_reached(catalog.workload(name), cache) for name in workloads}
     return make_plan(
-        [(pinned(catalog.workload(name), cache), catalog.data_folder(name)) for name in workloads],
+        [(found[name][0], catalog.data_folder(name)) for name in workloads],
         [catalog.target(name) for name in targets],
         hardware.detect(),
         profile=cast(ProfileName, options.profile),
@@ -91,6 +93,7 @@ def plan_of(catalog: Catalog, options: Options) -> list[Planned]:
         scenarios=options.scenarios,
         repeats=options.repeats,
         cache=cache,
+        failures={name: failure for name, (_, failure) in found.items() if failure is not None},
     )
 
 
@@ -157,7 +160,7 @@ class Lines:
             found = cell_in_words(record.points, record.headline) if record.points else self._note
             text = f"{record.verdict.state}{gate}: {found}"
             if record.verdict.state == "invalid" and record.verdict.reasons:
-                text = f"invalid{gate}: {record.verdict.reasons[0].text} ({found})"
+                text = f"invalid{gate}: {in_words(record, record.verdict.reasons[0])} ({found})"
         if self._terminal:
             click.echo("\r\x1b[2K", err=True, nl=False)
             echo(f"{self._head}  {text}  ({units.duration(spent_s)})", err=True)
@@ -241,7 +244,7 @@ def command(
                 hint="`harness doctor` says what works here",
             )
         try:
-            fetch_models((each.workload for each in plan if each.skip is None), cache)
+            plan = fetched(plan, cache)
             with _ended_as_by_control_c():
                 finished = run_plan(plan, store, ledger, cache, Lines(), limit_s)
         except KeyboardInterrupt:

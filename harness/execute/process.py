@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -32,6 +33,9 @@ TAIL_BYTES = 8_000
 RESULT_LIMIT_BYTES = 100_000_000
 START_LIMIT_S = 60.0
 DRAIN_S = 2.0
+LAST_LINE_CHARACTERS = 300
+STYLING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What colours and moves text on a terminal."""
 MARK = "HARNESS_CELL"
 
 
@@ -232,6 +236,8 @@ class _Watch:
         code = self._process.returncode
         detail = self._tail_text()
         where = f"in phase '{self._phase}'"
+        last = last_line(detail)
+        said = "" if last is None else f"; its last line of output: {last}"
         if self._reported is not None:
             if self._reported.detail is None:
                 return self._reported.model_copy(update={"detail": detail})
@@ -239,7 +245,7 @@ class _Watch:
         if code < 0:
             name = signal.Signals(-code).name
             kind: FailureKind = "crash"
-            message = f"the process was ended by {name} {where}"
+            message = f"the process was ended by {name} {where}{said}"
             if tells_of_lost_memory(detail or ""):
                 kind, message = "out_of_memory", f"memory ran out {where} ({name})"
             return Failure(kind=kind, message=message, detail=detail)
@@ -250,16 +256,32 @@ class _Watch:
         if code != 0:
             return Failure(
                 kind="exit",
-                message=f"the process ended with exit code {code} {where}",
+                message=f"the process ended with exit code {code} {where}{said}",
                 detail=detail,
             )
         if self._result is None:
             return Failure(
                 kind="no_result",
-                message=f"the process ended with exit code 0 and no result {where}",
+                message=f"the process ended with exit code 0 and no result {where}{said}",
                 detail=detail,
             )
         return None
+
+
+def last_line(text: str | None) -> str | None:
+    """Return the last line of `text` with a letter or digit, printable and cut; None without one.
+
+    Of an error that ended Python it is the error itself, below the traceback.
+    """
+    for line in reversed((text or "").splitlines()):
+        plain = STYLING.sub("", line)
+        shown = "".join(character if character.isprintable() else " " for character in plain)
+        if any(character.isalnum() for character in shown):
+            shown = " ".join(shown.split())
+            if len(shown) > LAST_LINE_CHARACTERS:
+                shown = f"{shown[: LAST_LINE_CHARACTERS - 1]}…"
+            return shown
+    return None
 
 
 def _adopt_orphans() -> None:

@@ -88,22 +88,26 @@ def measure_cell(
 ) -> Stored:
     """Run one cell's process and store its record, measured or failed.
 
-    `limit_s` caps how long each phase may take; None leaves the profile's limits.
+    `limit_s` caps how long each phase may take; None leaves the profile's limits. A cell whose
+    failure is known beforehand gets no process.
     """
     draft = store.draft()
     try:
         started = datetime.now(UTC)
-        job = Job(
-            cell=planned.cell,
-            workload=planned.workload,
-            target=planned.target,
-            data=planned.data,
-            cache=cache,
-            folder=draft.folder,
-            memory_bytes=_memory_limit(planned),
-            limit_s=limit_s,
-        )
-        ending = run_cell(job, progress.event)
+        if planned.failure is None:
+            job = Job(
+                cell=planned.cell,
+                workload=planned.workload,
+                target=planned.target,
+                data=planned.data,
+                cache=cache,
+                folder=draft.folder,
+                memory_bytes=_memory_limit(planned),
+                limit_s=limit_s,
+            )
+            ending = run_cell(job, progress.event)
+        else:
+            ending = Ending(None, planned.failure)
         return draft.commit(_record(planned, draft, store.root, run, started, ending))
     except BaseException:
         draft.discard()

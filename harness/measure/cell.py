@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from harness import plugins
@@ -170,9 +171,9 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         **told_of(inputs, workload.inputs.count),
     }
     described |= {**told_of_model(own_model, model), **told_of_hub(own_model, in_folder)}
-    errors = sorted({text for part in samples for text in part.errors})
-    if errors:
-        described["errors"] = errors[:20]
+    # The commonest first: it is the one that is told with the verdict.
+    if errors := Counter(text for part in samples for text in part.errors):
+        described["errors"] = sorted(errors, key=lambda text: (-errors[text], text))[:20]
     return Result(
         phases_s={name: round(spent, 4) for name, spent in phases.seconds.items()},
         session=described,

@@ -185,6 +185,40 @@ def test_a_failure_ends_the_batch_and_not_the_session(llama_model, monkeypatch):
     session.close()
 
 
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
+def test_an_engine_that_wants_to_end_the_process_ends_the_batch(llama_model, monkeypatch, raised):
+    session = open_session(OnnxRuntimeAdapter, llama_model, options={"threads": 2, "continuous": 2})
+    extend = session._engine.extend
+
+    def leaves(added):
+        monkeypatch.setattr(session._engine, "extend", extend)
+        raise raised("no device")
+
+    monkeypatch.setattr(session._engine, "extend", leaves)
+    with pytest.raises(AdapterError, match=f"the engine raised {raised.__name__}: no device"):
+        tokens_of(send(session, REQUESTS[:1]))
+    assert tokens_of(send(session, REQUESTS[:1]))
+    session.close()
+
+
+def test_an_engine_that_cannot_start_over_ends_the_session_and_leaves_nobody_waiting(
+    llama_model, monkeypatch
+):
+    session = open_session(OnnxRuntimeAdapter, llama_model, options={"threads": 2, "continuous": 1})
+
+    def broken(_):
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(session._engine, "extend", broken)
+    monkeypatch.setattr(session._engine, "clear", broken)
+    for query in send(session, REQUESTS[:1] * 3):
+        with pytest.raises(Exception, match=r"the device is lost|the session is closed"):
+            query.answer()
+    with pytest.raises(AdapterError, match="the session is closed"):
+        ask(session, REQUESTS[0])
+    session.close()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -136,11 +136,54 @@ def test_the_cache_lists_it_under_its_workload(place, hub):
     assert [each["path"] for each in kept] == [each["path"] for each in listed]
 
 
-def test_a_closed_model_stops_the_run_with_what_to_do(place, hub, monkeypatch):
+def test_a_closed_model_fails_its_cells_with_what_to_do(place, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_another")
     ended = run(place, "own-llama")
-    assert ended.returncode == 3
-    assert "is gated" in ended.stderr
+    assert ended.returncode == 1
+    assert "FAILED: prerequisite: small/llama is gated" in ended.stderr
     assert "set HF_TOKEN" in ended.stderr
+    assert "1 cell measured, 1 failed" in ended.stdout
     assert "Traceback" not in ended.stderr
+    written = [path for path in (place / "results").rglob("*") if path.is_file()]
+    assert not [path for path in written if b"hf_another" in path.read_bytes()]
     assert "hf_another" not in ended.stderr
+    planned = harness(place, "plan", "-w", "own-llama", "-w", "local-llama", "-t", "cpu")
+    assert planned.returncode == 0, planned.stderr
+    (line,) = [line for line in planned.stdout.splitlines() if "own-llama" in line]
+    assert line.startswith("skipped own-llama: small/llama is gated")
+    assert "set HF_TOKEN" in line
+    tree = json.loads(harness(place, "plan", "-w", "own-llama", "-t", "cpu", "--json").stdout)
+    assert "is gated" in tree[0]["skip"]
+    assert harness(place, "models", "build", "own-llama").returncode == 3
+
+
+def records_of(place):
+    records = [stored.record for stored in Store(place / "results").records()]
+    return {record.cell.workload: (record.status, record.failure) for record in records}
+
+
+@pytest.mark.slow
+def test_a_hub_that_cannot_be_reached_fails_one_workload_and_the_others_run(
+    place, hub, monkeypatch
+):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    ended = run(place, "own-llama", "local-llama")
+    assert ended.returncode == 1, ended.stderr
+    found = records_of(place)
+    assert found["local-llama"] == ("ok", None)
+    status, failure = found["own-llama"]
+    assert (status, failure.kind) == ("failed", "prerequisite")
+    assert "cannot be reached for small/llama" in failure.message
+    assert "is there a network?" in failure.hint
+
+
+@pytest.mark.slow
+def test_a_download_that_breaks_off_fails_one_workload_and_the_others_run(place, hub):
+    hub.altered = {"model.safetensors"}
+    ended = run(place, "own-llama", "local-llama")
+    assert ended.returncode == 1, ended.stderr
+    found = records_of(place)
+    assert found["local-llama"] == ("ok", None)
+    status, failure = found["own-llama"]
+    assert (status, failure.kind) == ("failed", "prerequisite")
+    assert "is not what the hub announced" in failure.message

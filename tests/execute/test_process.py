@@ -1,18 +1,20 @@
 """Every way in which a cell can end badly costs that cell only and is named in its record."""
 
+import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from harness.execute.ledger import Ledger, Options
-from harness.execute.process import run_cell
+from harness.execute.process import LAST_LINE_CHARACTERS, last_line, run_cell
 from harness.execute.run import measure_cell, run_plan
 from harness.measure.job import Job
 from harness.measure.samples import read_parquet
 from harness.plan import Planned, make_cell
+from harness.schema.record import Failure
 from harness.store import Store, Stored
 from tests.factories import make_fraud_workload, make_target
 
@@ -214,6 +216,66 @@ def test_an_unknown_adapter_is_a_failure_with_a_hint(tmp_path: Path, cache: Path
     assert record.failure is not None
     assert "onnxruntim" in record.failure.message
     assert record.failure.hint
+
+
+def ended_by(tmp_path: Path, monkeypatch, script: str) -> str:
+    """Return the message of a cell whose process is a shell script."""
+    planned = planned_with("box")
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/bash\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    record = measure_cell(planned, Store(tmp_path), "0" * 26, tmp_path, Silent()).record
+    assert record.failure is not None
+    return record.failure.message
+
+
+def test_a_process_that_ends_without_a_reason_is_told_with_its_last_line(
+    tmp_path: Path, monkeypatch
+) -> None:
+    error = "ModuleNotFoundError: No module named 'vendor'"
+    said = f'printf "Traceback\\n  File\\n%s\\n\\n" "{error}" >&2'
+    told = f"in phase 'start'; its last line of output: {error}"
+    ended = {
+        "exit 1": f"the process ended with exit code 1 {told}",
+        "exit 0": f"the process ended with exit code 0 and no result {told}",
+        "kill -ABRT $$": f"the process was ended by SIGABRT {told}",
+    }
+    for how, message in ended.items():
+        assert ended_by(tmp_path, monkeypatch, f"{said}\n{how}") == message
+    silent = "the process ended with exit code 1 in phase 'start'"
+    assert ended_by(tmp_path, monkeypatch, "exit 1") == silent
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (None, None),
+        (" \n----\n", None),
+        ("one\ntwo  words\n-----\n\n", "two words"),
+        ("10 %\r20 %\r", "20 %"),
+        ("\x1b[31mred\x1b[0m\x07\u202e!", "red !"),
+    ],
+)
+def test_the_last_line_is_one_that_says_something_and_can_be_printed(output, line) -> None:
+    assert last_line(output) == line
+
+
+def test_a_long_last_line_is_cut() -> None:
+    cut = last_line("x" * 5000)
+    assert cut is not None
+    assert re.fullmatch("x+…", cut)
+    assert len(cut) == LAST_LINE_CHARACTERS
+
+
+def test_a_cell_that_fails_beforehand_leaves_its_record_and_starts_no_process(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("harness.execute.run.run_cell", None)
+    failure = Failure(kind="prerequisite", message="no hub", hint="a network")
+    planned = replace(planned_with("box"), failure=failure)
+    record = measure_cell(planned, Store(tmp_path), "0" * 26, tmp_path, Silent()).record
+    assert (record.status, record.failure, record.points) == ("failed", failure, ())
 
 
 def test_junk_on_the_result_descriptor_is_no_result(tmp_path: Path, monkeypatch) -> None:

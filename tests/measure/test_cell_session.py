@@ -16,3 +16,18 @@ def test_what_a_session_knows_only_at_the_end_is_recorded(tmp_path, monkeypatch)
     assert len(held) == 2
     assert result.session["peak_memory_bytes"] == 200
     assert result.session["runtime"] == "known"
+
+
+def test_the_commonest_error_of_the_requests_is_kept_first(tmp_path, monkeypatch) -> None:
+    submit, calls = KnownSession.submit, []
+
+    def failing(self, query):
+        calls.append(query)
+        if len(calls) % 4:
+            submit(self, query)
+        else:
+            query.fail(RuntimeError("a rare one" if len(calls) % 16 == 0 else "the usual"))
+
+    monkeypatch.setattr(KnownSession, "submit", failing)
+    result = measured(tmp_path, monkeypatch, QUIET)
+    assert result.session["errors"] == ["RuntimeError: the usual", "RuntimeError: a rare one"]

@@ -31,6 +31,7 @@ from harness.models.own_folder import resolved
 from harness.plan import make_cell, make_plan
 from harness.schema import content_hash
 from harness.schema.model import HuggingFaceModel
+from harness.schema.record import Failure
 from tests.factories import make_target, make_workload
 from tests.models.hub_folder import INDEX, in_shards, llama_folder
 from tests.models.hub_server import NAME, RunningHub
@@ -103,6 +104,15 @@ def test_what_may_move_is_no_cell(hub):
     with pytest.raises(SpecError, match=r"small/llama at v1\.0 on the hub may move") as caught:
         make_cell(workload, make_target(), workload.scenarios[0], profile="quick", seed=0)
     assert "40 hex digits" in caught.value.hint
+
+
+def test_what_may_move_is_a_cell_where_it_fails_beforehand(hub, tmp_path):
+    failures = {"chat": Failure(kind="prerequisite", message="no network")}
+    machine = [(on(), tmp_path)], [make_target()], {}
+    plan = make_plan(*machine, failures=failures)
+    assert {(each.failure, each.estimate_s) for each in plan} == {(failures["chat"], 0.0)}
+    with pytest.raises(SpecError, match="may move"):
+        make_plan(*machine, failures={"other": failures["chat"]})
 
 
 def test_only_what_is_read_is_fetched(hub, cache, tmp_path):
