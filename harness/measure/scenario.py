@@ -413,7 +413,7 @@ class ScenarioRunner:
         """
         profile, limit = self._profile, self._session.max_concurrency
         driver = Driver(self._session, self._inputs, self._clock, self._job.cell.seed)
-        rule = StopRule(profile.least_s / 2, profile.most_s, 4)
+        rule = StopRule(profile.least_s / 2, profile.most_s, 8)
         best = _rate(driver.closed(rule))
         flying, grown = 1, True
         while grown and flying < (limit or MOST_FLYING):
