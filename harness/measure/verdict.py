@@ -158,7 +158,9 @@ def _judge_machine(disturbed: Disturbance, invalid: list[Reason], noisy: list[Re
             )
         )
     waited = disturbed.waited_share
-    if waited is not None and waited > WAITED_NOISY:
+    # Where nobody else had its cores, its own threads are too many: that is how it is.
+    by_others = (taken or 0.0) > 1 - CPU_SHARE_NOISY
+    if waited is not None and waited > WAITED_NOISY and by_others:
         reason = Reason(
             code="thread-wait",
             text=f"threads that compute together waited for a core for up to {waited:.0%} of the "

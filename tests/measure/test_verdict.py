@@ -141,10 +141,21 @@ def test_one_long_pause_of_the_harness_is_told() -> None:
 
 
 def test_threads_that_hold_each_other_up_spoil_the_cell() -> None:
-    held_up = Disturbance(0.0, 0.0, 1.0, 0.0, waited_share=0.37)
+    beside = {"own_cores": 1.25, "pressure_share": None, "cores": 2.0, "threads": 2}
+    held_up = Disturbance(0.75, 0.0, **beside, waited_share=0.37)
     assert verdict_of(window_of(STEADY), held_up).state == "invalid"
-    hardly = Disturbance(0.0, 0.0, 1.0, 0.0, waited_share=0.01)
-    assert verdict_of(window_of(STEADY), hardly).state == "valid"
+    less = Disturbance(0.75, 0.0, **beside, waited_share=0.05)
+    assert verdict_of(window_of(STEADY), less).state == "noisy"
+    assert "thread-wait" in codes(verdict_of(window_of(STEADY), less))
+    hardly = Disturbance(0.75, 0.0, **beside, waited_share=0.01)
+    assert "thread-wait" not in codes(verdict_of(window_of(STEADY), hardly))
+
+
+def test_threads_of_the_target_s_own_that_are_too_many_are_its_own_affair() -> None:
+    alone = Disturbance(
+        0.0, 0.0, own_cores=1.9, pressure_share=None, cores=2.0, threads=2, waited_share=0.2
+    )
+    assert verdict_of(window_of(STEADY), alone).state == "valid"
 
 
 def test_broken_contract_and_simulation_are_invalid() -> None:
@@ -164,7 +175,6 @@ def test_broken_contract_and_simulation_are_invalid() -> None:
         ({"clock_change": 0.11}, "throttle"),
         ({"foreign_processes": 1}, "foreign-gpu"),
         ({"quota_share": 0.02}, "cpu-quota"),
-        ({"waited_share": 0.05}, "thread-wait"),
         ({"harness_cores": 0.2, "cores": 1.9}, "harness-share"),
         ({"harness_cores": 0.2, "cores": 64.0, "allowed_cores": 1.5}, "harness-share"),
     ],
