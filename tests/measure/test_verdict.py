@@ -110,6 +110,24 @@ def test_the_harness_own_lag_spoils_an_open_loop() -> None:
     assert verdict_of(window_of(STEADY, late_s=0.05), load=0.5).state == "valid"
 
 
+def test_lag_at_a_load_that_does_not_stand_for_the_record_is_noise() -> None:
+    windows = [window_of(STEADY), window_of(STEADY, late_s=0.2)]
+    points = [
+        summarise(
+            window,
+            task="tabular_classification",
+            scenario="server",
+            slo=SLO,
+            energy=[],
+            load=load,
+            requested_rate=10.0,
+        )
+        for window, load in zip(windows, (0.5, 1.1), strict=True)
+    ]
+    states = [judge(windows, points, SLO, at, QUIET, (), False, 0.0).state for at in (0, 1, None)]
+    assert states == ["noisy", "invalid", "invalid"]
+
+
 def test_a_late_issue_does_not_change_the_time_between_tokens() -> None:
     tpot = SloLimit(metric="tpot", percentile=90, limit_s=0.05)
     late = window_of(STEADY, late_s=0.02)
