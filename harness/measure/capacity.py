@@ -10,11 +10,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness import units
+from harness.measure.overload import TOLERANCE
+from harness.schema.record import Metric
+
 SLOPE, SLOPE_SPREAD = 18.0, 6.0
 """Before anything is measured: the share of misses grows about with the 18th power of the rate, as
 in a queue at three quarters of its capacity whose limit is ten service times."""
 NEAR, MOST_EXCESS = 2.0, 6.0
 """A point counts by how near (in ln of misses) it is to the limit: far off the line is no line."""
+MOST_SPREAD = 4.0
+"""The most that the bounds may lie apart, as a factor, for the estimate to say anything."""
 STEPS = 30
 Z = 1.96
 
@@ -54,6 +60,32 @@ def estimate_capacity(points: Sequence[tuple[float, Sequence[Tally]]]) -> Capaci
         for limit in range(counts.pop())
     ]
     return min((each for each in found if each), key=lambda each: each.rate, default=None)
+
+
+def told(found: Capacity, most: float, requests: int, points: int) -> Metric:
+    """Return `found` as a record tells it: never above `most`, and no figure if it says nothing.
+
+    `most` is the highest rate that was offered and served (requests/s). Windows end before a queue
+    that grows has missed all it would: the misses alone would promise more than can be served.
+    """
+    method = f"Poisson regression of the misses on the rate, {points} points"
+    if found.high > most:
+        method += f", at most {units.rate(most, 'requests/s')}, the highest rate that was served"
+    known = found.high <= MOST_SPREAD * found.low
+    reason = (
+        None if known else "too few requests missed a limit to tell at which rate it is reached"
+    )
+    return Metric(
+        unit="requests/s",
+        better="higher",
+        value=min(found.rate, most) if known else None,
+        # How well the highest rate is known, the misses do not tell.
+        low=min(found.low, (1 - TOLERANCE) * most) if known else None,
+        high=min(found.high, most) if known else None,
+        n=requests,
+        method=method,
+        reason=reason,
+    )
 
 
 def capacity_for(points: Sequence[tuple[float, Tally]]) -> Capacity | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness import early_stopping, statistics, units
 from harness.adapters.base import Request, Session
-from harness.measure.capacity import Tally, estimate_capacity
+from harness.measure.capacity import Tally, estimate_capacity, told
 from harness.measure.chains import Chained
 from harness.measure.client_watch import ClientWatch
 from harness.measure.clock import Clock, own_core
@@ -179,21 +179,9 @@ class ScenarioRunner:
         )
         if found is None or not bracketed:
             return None
-        # Windows end before a queue that grows has missed all it would: the misses alone would
-        # promise more than the target can serve.
-        most = math.inf if self._most is None else self._most
-        method = f"Poisson regression of the misses on the rate, {len(served)} points"
-        if found.high > most:
-            method += f", at most the {units.rate(most, 'requests/s')} that were ever served"
-        return Metric(
-            unit="requests/s",
-            better="higher",
-            value=min(found.rate, most),
-            low=min(found.low, most),
-            high=min(found.high, most),
-            n=sum(m.point.requests for m in served),
-            method=method,
-        )
+        offered = max(m.point.requested_rate or 0.0 for m in served)
+        most = offered if self._most is None else min(offered, self._most)
+        return told(found, most, sum(m.point.requests for m in served), len(served))
 
     def _loads(self, scenario: Server | Burst) -> Iterator[Measured]:
         """Yield the points in the order of measuring: the declared loads, or those of a search."""

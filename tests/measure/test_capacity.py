@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.measure.capacity import Tally, estimate_capacity
+from harness.measure.capacity import Capacity, Tally, estimate_capacity, told
 
 
 def tally(share: float, *, requests: int = 10_000, worth: float = 1.0) -> Tally:
@@ -64,3 +64,21 @@ def test_the_interval_holds_the_truth_of_independent_misses():
         found = estimate_capacity(points)
         held += found is not None and found.low <= 100 <= found.high
     assert held >= 370
+
+
+def test_an_estimate_within_what_was_served_is_told_as_it_is():
+    found = told(Capacity(90.0, 85.0, 95.0), 120.0, 500, 3)
+    assert (found.value, found.low, found.high, found.n) == (90.0, 85.0, 95.0, 500)
+
+
+def test_no_estimate_is_above_the_highest_rate_that_was_served():
+    found = told(Capacity(140.0, 110.0, 170.0), 100.0, 500, 3)
+    assert found.value == found.high == 100.0
+    assert found.low == pytest.approx(97.0)
+    assert "at most 100 requests/s" in found.method
+
+
+def test_an_estimate_that_leaves_everything_open_is_none():
+    found = told(Capacity(26_721.0, 6e-43, 1e50), 16_000.0, 236_120, 5)
+    assert found.value is found.low is found.high is None
+    assert found.reason == "too few requests missed a limit to tell at which rate it is reached"
