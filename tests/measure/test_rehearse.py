@@ -31,8 +31,13 @@ def http_session(**changes) -> HttpSession:
 
 
 def servers() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if any("loopback.py" in word for word in child.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        # One that another test's process left has ended, and has no command line any more.
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            if any("loopback.py" in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 def streams(count, *, gap, tokens, every=10, first=20):
