@@ -120,6 +120,20 @@ def _cpuinfo(root: Path, *keys: str) -> Detected:
     return Detected(None, reason=f"/proc/cpuinfo has no {keys[0]!r}")
 
 
+def thread_times(thread: int | None) -> tuple[float, float] | None:
+    """Return how long a thread of this process ran, and waited for a core to run on, in seconds.
+
+    By the kernel's scheduler (`schedstat`, Documentation/scheduler/sched-stats.rst of Linux): its
+    first two numbers, in ns. None where the system does not tell, or the thread has ended.
+    """
+    try:
+        text = Path(f"/proc/self/task/{thread}/schedstat").read_text(encoding="ascii")
+        ran, waited, *_ = text.split()
+        return int(ran) / 1e9, int(waited) / 1e9
+    except (OSError, ValueError):
+        return None
+
+
 def cpu_model(root: Path = Path("/")) -> Detected:
     """Return the name that the CPU gives itself, in which its vendor stands."""
     found = _cpuinfo(root, "model name", "Model", "Hardware")

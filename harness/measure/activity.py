@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.hardware import cpu_quota
+from harness.hardware import cpu_quota, thread_times
 from harness.measure.gpu import GpuState
 from harness.measure.settings import allowed_cpus
 from harness.measure.throttle import Periods, ProcessorSpeed, processor_speed, quota_periods
@@ -118,18 +118,13 @@ def activity(root: Path = Path("/"), gpu: GpuState | None = None) -> Activity:
 
 
 def scheduled_s() -> dict[int, tuple[float, float]]:
-    """Return for each thread of this process how long it ran, and waited to run, in seconds.
-
-    By the kernel's scheduler (`schedstat`, Documentation/scheduler/sched-stats.rst of Linux): its
-    first two numbers, in ns. Empty where the system does not tell.
-    """
-    found = {}
-    with contextlib.suppress(OSError):
-        for task in Path("/proc/self/task").iterdir():
-            with contextlib.suppress(OSError, ValueError):  # it ended just now
-                ran, waited, *_ = (task / "schedstat").read_text(encoding="ascii").split()
-                found[int(task.name)] = (int(ran) / 1e9, int(waited) / 1e9)
-    return found
+    """Return `thread_times` of each thread of this process; empty where the system tells none."""
+    try:
+        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+    except OSError:
+        return {}
+    times = {thread: thread_times(thread) for thread in threads}
+    return {thread: found for thread, found in times.items() if found is not None}
 
 
 def _family_cpu_s(process: psutil.Process) -> float:

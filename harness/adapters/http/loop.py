@@ -6,8 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter_ns, thread_time_ns
+
+from harness.hardware import thread_times
 
 __all__ = ["LoopLag", "Ticker", "loop_factory", "thread_waited_s"]
 
@@ -52,14 +53,10 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 def thread_waited_s(thread: int | None) -> float | None:
     """Return how long a thread of this process has been ready to run without a core to run on.
 
-    By the kernel's scheduler (`schedstat`, Documentation/scheduler/sched-stats.rst of Linux): its
-    second number, in ns. None where the system does not tell.
+    None where the system does not tell.
     """
-    try:
-        text = Path(f"/proc/self/task/{thread}/schedstat").read_text(encoding="ascii")
-        return int(text.split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return None
+    times = thread_times(thread)
+    return None if times is None else times[1]
 
 
 class Ticker:
