@@ -15,11 +15,16 @@ def maker_of(target: Target, records: Sequence[Record]) -> str | None:
     hardware = target.hardware
     if not hardware.detect:
         return hardware.vendor
-    for record in records:
-        field = record.environment.get("cpu_model")
-        if hardware.kind == "cpu" and field is not None and field.value is not None:
-            return str(field.value)
-    return None if hardware.vendor == DETECTED else hardware.vendor
+    found = next((cpu for record in records if (cpu := found_cpu(target, record))), None)
+    return hardware.vendor if found is None and hardware.vendor != DETECTED else found
+
+
+def found_cpu(target: Target, record: Record) -> str | None:
+    """Return the name that the CPU gave itself; None if `target` is none or it was not told."""
+    field = record.environment.get("cpu_model")
+    if target.hardware.kind != "cpu" or field is None or field.value is None:
+        return None
+    return str(field.value)
 
 
 def vendor_of(target: Target, record: Record) -> str:

@@ -70,7 +70,8 @@ def told(found: Capacity, most: float, requests: int, points: int) -> Metric:
     """
     method = f"Poisson regression of the misses on the rate, {points} points"
     if found.high > most:
-        method += f", at most {units.rate(most, 'requests/s')}, the highest rate that was served"
+        rate = units.rate(most, "requests/s")
+        method += f", at most {rate}, the highest rate that was offered and served"
     known = found.high <= MOST_SPREAD * found.low
     reason = (
         None if known else "too few requests missed a limit to tell at which rate it is reached"

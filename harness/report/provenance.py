@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import units
+from harness.mapper.makers import found_cpu
 from harness.report.text import clip
 from harness.schema import Decision, Record
 from harness.schema.decision import RecordReference
@@ -83,10 +84,8 @@ def vendor(record: Record) -> str:
     declared = record.target.hardware.vendor
     if declared != DETECTED:
         return declared
-    field = record.environment.get("cpu_model")
-    if record.target.hardware.kind != "cpu" or field is None or field.value is None:
-        return f"{DETECTED}, but its name was not told"
-    return f"{DETECTED}: {field.value}"
+    found = found_cpu(record.target, record)
+    return f"{DETECTED}, but its name was not told" if found is None else f"{DETECTED}: {found}"
 
 
 def runtime(target: Target) -> str:
