@@ -162,17 +162,23 @@ def records_of(place):
     return {record.cell.workload: (record.status, record.failure) for record in records}
 
 
-@pytest.mark.slow
-def test_a_hub_that_cannot_be_reached_fails_one_workload_and_the_others_run(
-    place, hub, monkeypatch
-):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+def failure_beside_a_good_workload(place):
+    """Run both workloads: the local one is measured, and how the other fails is returned."""
     ended = run(place, "own-llama", "local-llama")
     assert ended.returncode == 1, ended.stderr
     found = records_of(place)
     assert found["local-llama"] == ("ok", None)
     status, failure = found["own-llama"]
     assert (status, failure.kind) == ("failed", "prerequisite")
+    return failure
+
+
+@pytest.mark.slow
+def test_a_hub_that_cannot_be_reached_fails_one_workload_and_the_others_run(
+    place, hub, monkeypatch
+):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    failure = failure_beside_a_good_workload(place)
     assert "cannot be reached for small/llama" in failure.message
     assert "is there a network?" in failure.hint
 
@@ -180,10 +186,5 @@ def test_a_hub_that_cannot_be_reached_fails_one_workload_and_the_others_run(
 @pytest.mark.slow
 def test_a_download_that_breaks_off_fails_one_workload_and_the_others_run(place, hub):
     hub.altered = {"model.safetensors"}
-    ended = run(place, "own-llama", "local-llama")
-    assert ended.returncode == 1, ended.stderr
-    found = records_of(place)
-    assert found["local-llama"] == ("ok", None)
-    status, failure = found["own-llama"]
-    assert (status, failure.kind) == ("failed", "prerequisite")
+    failure = failure_beside_a_good_workload(place)
     assert "is not what the hub announced" in failure.message

@@ -5,12 +5,19 @@ import pytest
 
 from harness.models import llama, reference
 from harness.models.quality import evaluate
-from harness.models.requests import Output, ScoreTextRequest, TextRequest
+from harness.models.requests import Output, TextRequest
 from harness.models.text_quality import regret_limit
 from harness.models.training import train_text
 from tests.factories import make_workload
 from tests.models.own_texts import byte_tokenizer_file
-from tests.models.test_quality import WORKLOADS, int8_rows, load, make_model, matrices
+from tests.models.test_quality import (
+    WORKLOADS,
+    int8_rows,
+    load,
+    make_model,
+    matrices,
+    text_target,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -22,10 +29,6 @@ def int4_blocks(matrix):
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1, keepdims=True), -1)
     step = np.where(largest == 0, 1, largest) / -8
     return (np.clip(np.rint(blocks / step), -8, 7) * step).reshape(len(matrix), -1)[:, :count]
-
-
-def sound(module, cache, token):
-    return module(torch.tensor([[token]]), cache)
 
 
 def forgets_its_cache(module, cache, token):
@@ -40,29 +43,6 @@ def shifts_positions(module, cache, token):
         return module(torch.tensor([[token]]), cache)
     finally:
         module.cosines, module.sines = tables
-
-
-def target(weights, step=sound):
-    """A target in torch that scores rightly; `step` gives the logits after one more token."""
-    from harness.models.llama_torch import from_weights
-
-    module = from_weights(weights, train_text.ARCHITECTURE)
-
-    def answer(request):
-        if isinstance(request, ScoreTextRequest):
-            return Output(logits=module(torch.from_numpy(request.tokens)[None])[0].numpy())
-        cache, tokens = module.make_cache(), []
-        logits = module(torch.from_numpy(request.prompt)[None], cache, 1)
-        while len(tokens) < request.max_new_tokens:
-            tokens.append(int(logits[0, -1].argmax()))
-            logits = step(module, cache, tokens[-1])
-        return Output(tokens=tokens)
-
-    def ask(requests):
-        with torch.inference_mode():
-            return [answer(request) for request in requests]
-
-    return ask
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +72,7 @@ def judge(folder, model, ask, cache, **gate):
     ids=["fp32", "int8", "int4"],
 )
 def test_a_sound_target_passes(change, divergence, model, cache, tmp_path):
-    ask = target(matrices(model.weights(), change))
+    ask = text_target(matrices(model.weights(), change))
     checks = judge(tmp_path, model, ask, cache, kl_divergence_max=0.03, perplexity_ratio_max=1.05)
     assert list(checks) == ["perplexity_ratio", "kl_divergence", "generation_regret"]
     assert all(check.passed for check in checks.values())
@@ -108,7 +88,7 @@ def test_a_sound_target_passes(change, divergence, model, cache, tmp_path):
 def test_a_target_that_scores_rightly_and_generates_wrongly_fails_by_its_regret_alone(
     change, step, model, cache, tmp_path
 ):
-    ask = target(matrices(model.weights(), change), step)
+    ask = text_target(matrices(model.weights(), change), step=step)
     checks = judge(tmp_path, model, ask, cache, kl_divergence_max=0.03, perplexity_ratio_max=1.05)
     failed = [metric for metric, check in checks.items() if not check.passed]
     assert failed == ["generation_regret"]
@@ -124,7 +104,7 @@ def test_tokens_that_cannot_be_judged_fail_every_check(model, cache, tmp_path):
     def ask(requests):
         if isinstance(requests[0], TextRequest):
             return [Output(tokens=[256] * request.max_new_tokens) for request in requests]
-        return target(model.weights())(requests)
+        return text_target(model.weights())(requests)
 
     checks = judge(tmp_path, model, ask, cache)
     assert len(checks) == 3
@@ -143,7 +123,7 @@ def test_continuations_cost_the_reference_no_more_than_the_scoring(
         return real(weights, architecture, tokens)
 
     monkeypatch.setattr(llama, "reference_logits", counted)
-    ask = target(model.weights())
+    ask = text_target(model.weights())
     checks = judge(tmp_path, model, ask, tmp_path / "cache", tokens=2 * window, window=window)
     assert all(check.passed for check in checks.values())
     assert lengths[:2] == [window, window]

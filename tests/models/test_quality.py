@@ -217,8 +217,17 @@ def numpy_target(model, weights=None):
     return lambda requests: [answer(request) for request in requests]
 
 
-def text_target(weights, spoil=lambda request, output: output):
-    """A target that runs the byte model in torch; `spoil` changes its answers."""
+def sound_step(module, cache, token):
+    import torch
+
+    return module(torch.tensor([[token]]), cache)
+
+
+def text_target(weights, spoil=lambda request, output: output, step=sound_step):
+    """A target that runs the byte model in torch; `spoil` changes its answers.
+
+    `step` gives the logits after one more token.
+    """
     torch = pytest.importorskip("torch")
     from harness.models.llama_torch import from_weights
 
@@ -231,7 +240,7 @@ def text_target(weights, spoil=lambda request, output: output):
         logits = module(torch.from_numpy(request.prompt)[None], cache, 1)
         while len(tokens) < request.max_new_tokens:
             tokens.append(int(logits[0, -1].argmax()))
-            logits = module(torch.tensor([tokens[-1:]]), cache)
+            logits = step(module, cache, tokens[-1])
         return Output(tokens=tokens)
 
     def ask(requests):
