@@ -5,6 +5,8 @@ import os
 import pty
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -16,13 +18,40 @@ from harness.meters.hwmon import HwmonMeter
 from harness.meters.rapl import RaplMeter
 from tests.cli.test_run import write
 from tests.factories import make_target
-from tests.meters.test_rapl import SPAN_UJ, Writer, zone
+from tests.meters.test_rapl import SPAN_UJ, zone
 
 
 def run(place, *arguments, status=0):
     result = CliRunner().invoke(main, ["power", "box", "--catalog", str(place), *arguments])
     assert result.exit_code == status, result.output
     return result
+
+
+class Writer:
+    """Counts real files up at a known power until it is stopped, as the kernel would."""
+
+    def __init__(self, watts, span_uj, *paths):
+        self.done = threading.Event()
+        self.watts, self.span_uj = watts, span_uj
+        self.starts = {path: int(path.read_text()) for path in paths}
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.began_s = time.perf_counter()
+        self.thread.start()
+        return self
+
+    def run(self):
+        while not self.done.wait(0.001):
+            added_uj = round(self.watts * (time.perf_counter() - self.began_s) * 1e6)
+            for path, start_uj in self.starts.items():
+                new = path.with_suffix(".new")
+                new.write_text(f"{(start_uj + added_uj) % self.span_uj}\n")
+                new.replace(path)  # at once, as a read of the kernel's file is
+
+    def __exit__(self, *error):
+        self.done.set()
+        self.thread.join()
 
 
 @pytest.fixture
