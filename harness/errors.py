@@ -79,6 +79,14 @@ class SpecError(HarnessError):
         return cls("\n".join(str(p) for p in problems), problems=problems, hint=problems[0].hint)
 
 
+class OptionError(SpecError):
+    """An option of a target does not exist or has a wrong value: `option` is its name."""
+
+    def __init__(self, message: str, option: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.option = option
+
+
 class PrerequisiteError(HarnessError):
     """Something the machine must have is missing: a package, a device, a permission."""
 

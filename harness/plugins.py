@@ -19,6 +19,7 @@ from harness.yaml_reader import shown
 if TYPE_CHECKING:
     from harness.adapters.base import Adapter
     from harness.meters.base import Meter
+    from harness.schema import Target
 
 ADAPTERS = "harness.adapters"
 METERS = "harness.meters"
@@ -84,6 +85,19 @@ def adapter(name: str) -> Adapter:
     if not callable(getattr(made, "open", None)):
         raise AdapterError(f"{plugin.title} ({plugin.value}) is no adapter: it has no open()")
     return cast("Adapter", made)
+
+
+def check_options(target: Target) -> None:
+    """Raise OptionError if the adapter of `target` can say that one of its options is wrong.
+
+    Says nothing where the adapter cannot be loaded, or has no such check.
+    """
+    try:
+        check = getattr(adapter(target.runtime.adapter), "check_options", None)
+    except HarnessError:
+        return
+    if callable(check):
+        check(target)
 
 
 def meter(name: str) -> Meter:

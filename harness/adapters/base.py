@@ -83,7 +83,9 @@ class Adapter(Protocol):
     """Opens models on a runtime. Made without arguments, cheaply; imports its runtime late.
 
     A class attribute `packages` may name the modules that it will import, and `install` the command
-    that installs them: then `harness plan` can say that one is missing, without importing it.
+    that installs them: then `harness plan` can say that one is missing, without importing it. A
+    method `check_options(target)` may raise OptionError for a wrong one of `runtime.options`: then
+    `harness validate` and `harness plan` can say so, with its line. It imports no runtime.
     """
 
     api_version: ClassVar[int]

@@ -34,7 +34,8 @@ from harness.adapters.base import (
     SpeechRequest,
     TextRequest,
 )
-from harness.errors import SpecError, UnsupportedError
+from harness.adapters.options import check_names
+from harness.errors import OptionError, UnsupportedError
 from harness.models.model import Model
 from harness.schema.target import Scalar, Target
 
@@ -101,10 +102,19 @@ class FakeAdapter:
         self._sleep = sleep
 
     def open(self, target: Target, model: Model) -> FakeSession:
-        """Return a session; SpecError for an option that does not exist or has a wrong value."""
-        options = _options(target)
+        """Return a session; OptionError for an option that does not exist or has a wrong value."""
+        self.check_options(target)
+        options = {**DEFAULTS, **target.runtime.options}
         answer = self._answer or Answers(model)
         return FakeSession(target, options, answer, self._sleep)
+
+    def check_options(self, target: Target) -> None:
+        """Raise OptionError for an option that does not exist or has a wrong value."""
+        check_names(target, DEFAULTS)
+        for name, value in target.runtime.options.items():
+            wanted = _wanted(name, value)
+            if wanted:
+                raise OptionError(f"option {name!r} must be {wanted}, not {value!r}", name)
 
 
 class FakeSession:
@@ -234,31 +244,21 @@ class Answers:
         return Output(tokens=tuple(int(token) for token in drawn))
 
 
-def _options(target: Target) -> dict[str, Scalar]:
-    """Return all options of `target`; SpecError for a wrong one."""
-    given = target.runtime.options
-    for name, value in given.items():
-        if name not in DEFAULTS:
-            hint = f"the options are: {', '.join(DEFAULTS)}"
-            raise SpecError(
-                f"target {target.name}: the fake adapter has no option {name!r}", hint=hint
-            )
-        wanted = {float: (int, float), int: (int,), str: (str, int), bool: (bool,)}
-        kinds = wanted[type(DEFAULTS[name])]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise SpecError(f"target {target.name}: option {name!r} cannot be {value!r}")
-        if not isinstance(value, str | bool) and value < 0:
-            raise SpecError(f"target {target.name}: option {name!r} is negative: {value!r}")
-    options = {**DEFAULTS, **given}
-    if options["fault"] not in FAULTS:
-        hint = f"the faults are: {', '.join(FAULTS)}"
-        raise SpecError(f"target {target.name}: no fault {options['fault']!r}", hint=hint)
-    at = options["fault_at"]
-    if at != "open" and (isinstance(at, str) or at < 1):
-        raise SpecError(f"target {target.name}: fault_at must be 'open' or a number from 1")
-    if int(options["max_batch"]) < 1:
-        raise SpecError(f"target {target.name}: max_batch must be at least 1")
-    return options
+def _wanted(name: str, value: Scalar) -> str | None:
+    """Return what the option `name` must be, where `value` is something else."""
+    if name == "fault":
+        return None if value in FAULTS else f"one of {', '.join(FAULTS)}"
+    if name == "fault_at":
+        number = type(value) is int and value >= 1
+        return None if value == "open" or number else "'open' or the number of a request from 1"
+    default = DEFAULTS[name]
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    least = 1 if name == "max_batch" else 0
+    whole = isinstance(default, int)
+    if isinstance(value, bool | str) or (whole and value != int(value)) or value < least:
+        return f"{'a whole number' if whole else 'a number'} of at least {least}"
+    return None
 
 
 def _wrong(output: Output) -> Output:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
 from harness.adapters.onnxruntime_providers import CPU
+from harness.adapters.options import LocalRuntime
 from harness.adapters.session import SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models.exports import genai_folder
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "int4")
 
 
-class GenaiAdapter:
+class GenaiAdapter(LocalRuntime):
     """Opens Llama models in onnxruntime-genai. A batch is of prompts of one length."""
 
     api_version: ClassVar[int] = API_VERSION

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
 from harness.adapters.continuous import ContinuousSession
+from harness.adapters.options import LocalRuntime
 from harness.adapters.session import Options, SequenceSession, read_options
 from harness.errors import AdapterError, PrerequisiteError, UnsupportedError
 from harness.models.exports import gguf_file
@@ -24,7 +25,7 @@ UBATCH = 512
 """Tokens of a prompt that are computed together; llama.cpp's own default."""
 
 
-class LlamaCppAdapter:
+class LlamaCppAdapter(LocalRuntime):
     """Opens Llama models in llama.cpp.
 
     Its own option: continuous (how many texts a running batch holds).
@@ -34,6 +35,7 @@ class LlamaCppAdapter:
     packages: ClassVar[tuple[str, ...]] = ("llama_cpp", "gguf")
     install: ClassVar[str] = "pip install 'accelerator-harness[llama-cpp]'"
     families: ClassVar[tuple[str, ...]] = ("llama", "gguf")
+    further: ClassVar[tuple[str, ...]] = ("continuous",)
 
     def open(self, target: Target, model: Model) -> Session:
         """Load `model` on the CPU in the type that the target's precision stands for.
@@ -41,7 +43,7 @@ class LlamaCppAdapter:
         Raises PrerequisiteError without the bindings, UnsupportedError for another device,
         precision or family of models.
         """
-        options = read_options(target, "continuous")
+        options = read_options(target, *self.further)
         try:
             import gguf
             import llama_cpp

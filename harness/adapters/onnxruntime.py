@@ -14,6 +14,7 @@ from harness.adapters.continuous import ContinuousSession
 from harness.adapters.coverage import BUILT_FAMILIES, assigned, fallbacks
 from harness.adapters.onnxruntime_providers import CPU, Provider
 from harness.adapters.onnxruntime_slots import Slots
+from harness.adapters.options import LocalRuntime
 from harness.adapters.session import (
     GraphEngine,
     Options,
@@ -43,7 +44,7 @@ ERRORS_ONLY = 3
 """Log severity: warnings are about files that the runtime itself optimised."""
 
 
-class OnnxRuntimeAdapter:
+class OnnxRuntimeAdapter(LocalRuntime):
     """Opens models as ONNX Runtime sessions.
 
     Its own options: provider (cpu, cuda, ...), continuous (how many texts a running batch holds).
@@ -52,6 +53,7 @@ class OnnxRuntimeAdapter:
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     families: ClassVar[tuple[str, ...]] = BUILT_FAMILIES
+    further: ClassVar[tuple[str, ...]] = ("continuous", "provider")
 
     def open(self, target: Target, model: Model) -> Session:
         """Load the model's ONNX files with the device's execution provider.
@@ -59,7 +61,7 @@ class OnnxRuntimeAdapter:
         Raises PrerequisiteError if the provider is not installed, UnsupportedError for another
         device or precision, or a model that the runtime does not take.
         """
-        options = read_options(target, "continuous", "provider")
+        options = read_options(target, *self.further)
         runtime, architecture = target.runtime, model.computed
         provider = onnxruntime_providers.provider_of(target, options)
         joined = options.continuous if isinstance(architecture, LlamaModel) else None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
 from harness.adapters.coverage import BUILT_FAMILIES, lacking
+from harness.adapters.options import LocalRuntime
 from harness.adapters.session import (
     GraphEngine,
     Options,
@@ -42,7 +43,7 @@ PRODUCTS = ("FullyConnected", "MatMul", "Convolution")
 """The runtime's own operators that do most of the arithmetic."""
 
 
-class OpenVinoAdapter:
+class OpenVinoAdapter(LocalRuntime):
     """Opens models as OpenVINO models. Options: those that all adapters have (docs/models.md)."""
 
     api_version: ClassVar[int] = API_VERSION

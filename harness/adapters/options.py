@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from harness.errors import SpecError
+from harness.errors import OptionError
 from harness.hardware import cpu_folder, detect, read
 from harness.schema.target import Target
 
@@ -44,32 +45,57 @@ class Options:
         return {"threads": self.threads, **placed}
 
 
-def read_options(target: Target, *further: str) -> Options:
-    """Return the options of `target`; raise SpecError for an unknown one or a wrong value.
+class LocalRuntime:
+    """An adapter that computes in this process. `further`: its options beside `SHARED`."""
 
-    `further` are those that the adapter takes beside `SHARED`. `threads` is, unless given, what
-    `default_threads` returns. `max_batch` counts rows, texts or utterances.
+    further: ClassVar[tuple[str, ...]] = ()
+
+    def check_options(self, target: Target) -> None:
+        """Raise OptionError for an option that does not exist or has a wrong value anywhere."""
+        check_options(target, *self.further)
+
+
+def check_options(target: Target, *further: str) -> None:
+    """Raise OptionError for an unknown option of `target` or a wrong value of one.
+
+    `further` are those that the adapter takes beside `SHARED`. Which CPUs this machine has does not
+    matter here.
     """
-    given = target.runtime.options
-    known = sorted((*SHARED, *further))
-    for name, value in given.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise SpecError(
-                f"target {target.name}: the {target.runtime.adapter} adapter has no option "
-                f"{name!r}; it has {', '.join(known)}",
-                hint=f"did you mean {close[0]!r}?" if close else None,
-            )
+    known = (*SHARED, *further)
+    check_names(target, known)
+    for name, value in target.runtime.options.items():
         wanted = _wrong(name, value)
         if wanted:
-            raise SpecError(
-                f"target {target.name}: option {name!r} must be {wanted}, not {value!r}"
+            raise OptionError(f"option {name!r} must be {wanted}, not {value!r}", name)
+
+
+def check_names(target: Target, known: Collection[str]) -> None:
+    """Raise OptionError for an option of `target` that is not `known`."""
+    for name in target.runtime.options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            raise OptionError(
+                f"the {target.runtime.adapter} adapter has no option {name!r}; {has}",
+                name,
+                hint=f"did you mean {close[0]!r}?" if close else None,
             )
+
+
+def read_options(target: Target, *further: str) -> Options:
+    """Return the options of `target`; raise OptionError as `check_options` does.
+
+    Also for CPUs that this process does not have. `threads` is, unless given, what
+    `default_threads` returns. `max_batch` counts rows, texts or utterances.
+    """
+    check_options(target, *further)
+    given = target.runtime.options
     cpus = asked_cpus(target)
     threads = int(given.get("threads") or min(default_threads(), len(cpus or range(2**16))))
     if cpus is not None and threads > len(cpus):
-        raise SpecError(
+        raise OptionError(
             f"target {target.name}: {threads} threads on the CPUs {_listed(cpus)} would take turns",
+            "threads",
             hint=f"ask for at most {len(cpus)} threads, or for more CPUs",
         )
     return Options(
@@ -93,6 +119,8 @@ def _wrong(name: str, value: object) -> str | None:
         return "true or false"
     if name == "provider" and (not isinstance(value, str) or not value):
         return "the name of an execution provider"
+    if name == "affinity" and value != PHYSICAL and not _named(value):
+        return "'physical' or CPUs such as '0-3,8'"
     return None
 
 
@@ -110,7 +138,7 @@ def default_threads() -> int:
 def asked_cpus(target: Target) -> tuple[int, ...] | None:
     """Return the CPUs that the target's option `affinity` names; None where it has none.
 
-    "physical" is one CPU of each physical core that the process may use. Raises SpecError for what
+    "physical" is one CPU of each physical core that the process may use. OptionError for what
     names no CPUs, and for CPUs that do not exist or that the process may not use.
     """
     value = target.runtime.options.get("affinity")
@@ -118,18 +146,17 @@ def asked_cpus(target: Target) -> tuple[int, ...] | None:
         return None
     if value == PHYSICAL:
         return _one_of_each_core()
-    cpus = _parsed(str(value)) if type(value) in (int, str) else None
+    cpus = _named(value)
     if not cpus:
-        raise SpecError(
-            f"target {target.name}: option 'affinity' must be 'physical' or CPUs such as '0-3,8', "
-            f"not {value!r}"
-        )
+        wanted = _wrong("affinity", value)
+        raise OptionError(f"option 'affinity' must be {wanted}, not {value!r}", "affinity")
     allowed = _allowed()
     missing = sorted(set(cpus) - allowed)
     if missing:
-        raise SpecError(
-            f"target {target.name}: option 'affinity' asks for the CPUs {_listed(missing)}, which "
-            f"this process does not have; it has {_listed(sorted(allowed))}"
+        raise OptionError(
+            f"option 'affinity' asks for the CPUs {_listed(missing)}, which "
+            f"this process does not have; it has {_listed(sorted(allowed))}",
+            "affinity",
         )
     return cpus
 
@@ -138,7 +165,7 @@ def bind(target: Target, tasks: Path = Path("/proc/self/task")) -> None:
     """Confine this process to the CPUs that `target` asks for, if it does: all threads it has.
 
     Threads that are started afterwards inherit it, so it comes before a runtime is loaded. Raises
-    SpecError as `asked_cpus` does.
+    OptionError as `asked_cpus` does.
     """
     cpus = asked_cpus(target)
     if cpus is None:
@@ -162,6 +189,11 @@ def _one_of_each_core() -> tuple[int, ...]:
 def _allowed() -> set[int]:
     """Return the CPUs that this process may use."""
     return set(os.sched_getaffinity(0))
+
+
+def _named(value: object) -> tuple[int, ...] | None:
+    """Return the CPUs that a value of the option `affinity` lists; None if it lists none."""
+    return _parsed(str(value)) if type(value) in (int, str) else None
 
 
 def _parsed(text: str) -> tuple[int, ...] | None:

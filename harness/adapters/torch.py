@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.adapters import torch_compile
 from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.options import LocalRuntime
 from harness.adapters.session import (
     Options,
     RowSession,
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
-class TorchAdapter:
+class TorchAdapter(LocalRuntime):
     """Opens models as plain PyTorch modules. Its own option: compile (true: torch.compile)."""
 
     api_version: ClassVar[int] = API_VERSION
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     install: ClassVar[str] = "pip install 'accelerator-harness[torch]'"
     families: ClassVar[tuple[str, ...]] = ("llama", "whisper", "trees_mlp", "lightgbm", "xgboost")
+    further: ClassVar[tuple[str, ...]] = ("compile",)
 
     def open(self, target: Target, model: Model) -> Session:
         """Load `model` on the target's device in its precision.
@@ -44,7 +46,7 @@ class TorchAdapter:
         Raises PrerequisiteError without PyTorch or CUDA, UnsupportedError for another device or
         precision.
         """
-        options = read_options(target, "compile")
+        options = read_options(target, *self.further)
         try:
             import torch
         except ImportError as error:

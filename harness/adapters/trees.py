@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.adapters.base import API_VERSION, Model, Session, Target
+from harness.adapters.options import LocalRuntime
 from harness.adapters.session import Options, RowSession, read_options
 from harness.errors import AdapterError, PrerequisiteError, UnsupportedError
 from harness.models.lightgbm_text import write_lightgbm
@@ -23,7 +24,7 @@ NETWORK_ROWS = 32
 """Rows that the network takes at once: numpy spreads larger products over threads of its own."""
 
 
-class LightGbmAdapter:
+class LightGbmAdapter(LocalRuntime):
     """Scores rows with LightGBM. Options: threads, max_batch (rows in a query)."""
 
     api_version: ClassVar[int] = API_VERSION
@@ -65,7 +66,7 @@ class LightGbmAdapter:
         return _session(library, options, weights, own, score, call)
 
 
-class XgBoostAdapter:
+class XgBoostAdapter(LocalRuntime):
     """Scores rows with XGBoost. Options: threads, max_batch (rows in a query)."""
 
     api_version: ClassVar[int] = API_VERSION

@@ -21,6 +21,7 @@ from harness.cli.hub import fetched, pinned_if_reached
 from harness.cli.options import catalog_option, results_option, same_place
 from harness.cli.output import echo
 from harness.cli.reasons import in_words
+from harness.cli.target_check import target_to_run
 from harness.errors import PrerequisiteError, SpecError
 from harness.execute.ledger import Ledger, Options, latest_unfinished
 from harness.execute.run import run_plan
@@ -86,7 +87,7 @@ def plan_of(catalog: Catalog, options: Options) -> list[Planned]:
     found = {name: pinned_if_reached(catalog.workload(name), cache) for name in workloads}
     return make_plan(
         [(found[name][0], catalog.data_folder(name)) for name in workloads],
-        [catalog.target(name) for name in targets],
+        [target_to_run(catalog, name) for name in targets],
         hardware.detect(),
         profile=cast(ProfileName, options.profile),
         seed=options.seed,

@@ -12,6 +12,7 @@ from harness.catalog import DOCUMENT_OF, Catalog, Entry, Kind, weight_files
 from harness.cli.brief_check import brief_problems
 from harness.cli.options import catalog_option, json_option
 from harness.cli.output import echo, echo_json
+from harness.cli.target_check import option_problems
 from harness.documents import Loaded, did_you_mean, load
 from harness.errors import PrerequisiteError, Problem, SpecError
 from harness.plugins import adapters
@@ -44,7 +45,8 @@ def command(
 
     Also checks that the files of workloads exist, that your own prompts, recordings, questions and
     model folders can be used, and that briefs name existing entries and do not contradict
-    themselves. An adapter that is not installed here is a warning. Exit status 2 if anything is
+    themselves. An adapter that is not installed here is a warning; one that is says whether it has
+    a target's options. Exit status 2 if anything is
     wrong.
     """
     found = Catalog.find(catalog)
@@ -149,6 +151,8 @@ def _check(entry: Entry, catalog: Catalog, findings: Findings) -> None:
             message = f"no adapter {shown(name)} is installed here"
             steps = ("runtime", "adapter")
             findings.warnings.append(source.problem(steps, message, hint=hint))
+        else:
+            findings.problems += option_problems(document, source)
     elif isinstance(document, Brief):
         findings.problems += brief_problems(document, source, catalog)
 

@@ -18,7 +18,7 @@ from harness.adapters.base import (
     TextRequest,
 )
 from harness.adapters.fake import FakeAdapter
-from harness.errors import SpecError, UnsupportedError
+from harness.errors import OptionError, UnsupportedError
 from harness.models.model import Model
 from tests.factories import make_target, make_workload
 
@@ -175,7 +175,7 @@ def test_it_says_that_it_is_no_hardware():
     ],
 )
 def test_wrong_options_are_refused(options):
-    with pytest.raises(SpecError, match="target box: "):
+    with pytest.raises(OptionError, match="option"):
         session(**options)
 
 

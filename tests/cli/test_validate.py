@@ -6,6 +6,7 @@ import yaml
 from click.testing import CliRunner
 
 from harness.cli import main
+from tests.adapters.http.served import make_served
 from tests.factories import make_brief, make_fraud_workload, make_target, make_workload
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,55 @@ def test_an_adapter_that_is_not_installed_is_a_warning(folder):
     assert "warning: targets/card.yaml:20:12: runtime.adapter: no adapter 'fkae'" in text
     assert "hint: did you mean 'fake'?" in text
     assert text.endswith("2 files fine\n")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "given", "message"),
+    [
+        ("onnxruntime", {"thread": 2}, "the onnxruntime adapter has no option 'thread'"),
+        ("onnxruntime", {"threads": 0}, "option 'threads' must be a whole number of at least 1"),
+        ("onnxruntime", {"affinity": "two"}, "option 'affinity' must be 'physical' or CPUs"),
+        ("onnxruntime-genai", {"continuous": 4}, "has no option 'continuous'"),
+        ("lightgbm", {"compile": True}, "has no option 'compile'"),
+        ("fake", {"latency_s": -1.0}, "must be a number of at least 0, not -1.0"),
+        ("fake", {"fault": "flod"}, "option 'fault' must be one of none, exception"),
+    ],
+)
+def test_an_option_that_the_adapter_does_not_take_has_its_line(folder, adapter, given, message):
+    runtime = {"adapter": adapter, "options": given}
+    path = write(folder / "targets/card.yaml", make_target("card", runtime=runtime))
+    (name,) = given
+    lines = path.read_text().splitlines()
+    (number,) = [n for n, line in enumerate(lines, 1) if line.strip().startswith(f"{name}:")]
+    text = run("targets", status=2)
+    assert f"error: targets/card.yaml:{number}:" in text
+    assert f"runtime.options.{name}: " in text
+    assert message in text
+
+
+def test_a_served_target_has_no_options(folder):
+    served = make_served("http://127.0.0.1:8000")
+    runtime = served.runtime.model_copy(update={"options": {"threads": 2}})
+    write(folder / "targets/served.yaml", served.model_copy(update={"runtime": runtime}))
+    text = run("targets", status=2)
+    assert "runtime.options.threads: the http adapter has no option 'threads'; it has none" in text
+
+
+def test_cpus_of_another_machine_are_no_fault_of_the_file(folder):
+    runtime = {"adapter": "onnxruntime", "options": {"affinity": "60-63", "threads": 4}}
+    write(folder / "targets/big.yaml", make_target("big", runtime=runtime))
+    assert run("targets") == "2 files fine\n"
+
+
+def test_a_run_with_a_wrong_option_begins_nothing(folder):
+    runtime = {"adapter": "fake", "options": {"latency": 0.01}}
+    write(folder / "targets/card.yaml", make_target("card", runtime=runtime))
+    result = CliRunner().invoke(
+        main, ["plan", "-w", "fraud-detection", "-t", "card", "--catalog", str(folder)]
+    )
+    assert result.exit_code == 2
+    assert "runtime.options.latency: the fake adapter has no option 'latency'" in result.output
+    assert "did you mean 'latency_s'?" in result.output
 
 
 def test_briefs_name_what_exists(folder):

@@ -41,6 +41,7 @@ from harness.adapters.http.secrets import Secret, find_key
 from harness.adapters.http.served_model import ListedModel, ServedModel
 from harness.adapters.http.session import HttpSession
 from harness.adapters.http.transcription import TranscriptionCodec
+from harness.adapters.options import check_names
 from harness.errors import AdapterError, PrerequisiteError, UnsupportedError
 from harness.schema.server import Protocol, ServerAddress
 
@@ -69,11 +70,16 @@ class HttpAdapter:
     packages: ClassVar[tuple[str, ...]] = ("httptools",)
     install: ClassVar[str] = "pip install 'accelerator-harness[http]'"
 
+    def check_options(self, target: Target) -> None:
+        """Raise OptionError for any option: a server's settings stand under 'server'."""
+        check_names(target, ())
+
     def open(self, target: Target, model: Model) -> Session:
         """Connect and ask the server whether it is ready and has the model.
 
         Raises PrerequisiteError if not, or if the key is missing.
         """
+        self.check_options(target)
         server = target.server
         if server is None:
             raise AdapterError("the adapter 'http' needs a target with a 'server'")
