@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from harness import units
 from harness.cli.output import one_line, table
-from harness.cli.reasons import in_words
 from harness.report import ceiling, windows, words
 from harness.report.provenance import LONGEST_FACT, field_text, told
 from harness.report.text import clip
@@ -54,7 +53,7 @@ def _head(record: Record) -> list[str]:
         f"  began {record.started_at.isoformat(sep=' ', timespec='seconds')}, took "
         f"{units.duration((record.ended_at - record.started_at).total_seconds())}",
         f"verdict: {record.verdict.state}; {record.status}; {record.evidence}",
-        *(f"  {reason.code}: {in_words(record, reason)}" for reason in record.verdict.reasons),
+        *(f"  {reason.code}: {reason.text}" for reason in record.verdict.reasons),
     ]
     if failure is not None:
         lines.append(f"failure: {failure.kind.replace('_', ' ')}: {failure.message}")

@@ -20,7 +20,6 @@ from harness.catalog import Catalog
 from harness.cli.hub import fetched, pinned_if_reached
 from harness.cli.options import catalog_option, results_option, same_place
 from harness.cli.output import echo
-from harness.cli.reasons import in_words
 from harness.cli.target_check import target_to_run
 from harness.errors import PrerequisiteError, SpecError
 from harness.execute.ledger import Ledger, Options, latest_unfinished
@@ -161,7 +160,7 @@ class Lines:
             found = cell_in_words(record.points, record.headline) if record.points else self._note
             text = f"{record.verdict.state}{gate}: {found}"
             if record.verdict.state == "invalid" and record.verdict.reasons:
-                text = f"invalid{gate}: {in_words(record, record.verdict.reasons[0])} ({found})"
+                text = f"invalid{gate}: {record.verdict.reasons[0].text} ({found})"
         if self._terminal:
             click.echo("\r\x1b[2K", err=True, nl=False)
             echo(f"{self._head}  {text}  ({units.duration(spent_s)})", err=True)

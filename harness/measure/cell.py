@@ -148,6 +148,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         simulated=bool(described.get("simulated")),
         least_s=profile.least_s,
         free_length=described.get("answer_length") == "free",
+        errors=[part.errors for part in samples],
     )
     # Offline nobody waits for a single reply: only a client without spare time changes the rate.
     limits = () if job.cell.scenario.kind == "offline" else workload.slo

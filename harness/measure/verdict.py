@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,6 +34,7 @@ CPU_SHARE_NOISY = 0.90
 WAITED_NOISY = 0.02
 WAITED_INVALID = 0.10
 ABOVE_ROOFLINE = 1.05
+LONGEST_ERROR = 200
 
 
 def judge(
@@ -45,12 +47,14 @@ def judge(
     simulated: bool,
     least_s: float = 0.0,
     free_length: bool = False,
+    errors: Sequence[Sequence[str]] = (),
 ) -> Verdict:
     """Return the verdict over all operating points of a cell.
 
     Anything in `invalid` makes the record unusable; anything else found makes it noisy. Whether the
     sample proves the SLO matters at the `headline` point only. `least_s` is how long the profile
     wants every window to last. `free_length`: the protocol cannot say how long an answer is to be.
+    `errors` are what the failed requests of each point failed of.
     """
     invalid: list[Reason] = []
     noisy: list[Reason] = []
@@ -62,7 +66,8 @@ def judge(
     if simulated:
         invalid.append(Reason(code="simulated", text="the target is simulated, not hardware"))
     for number, (window, point) in enumerate(zip(windows, points, strict=True)):
-        _judge_point(window, point, slo, invalid, noisy, stands=headline in (None, number))
+        stands = headline in (None, number)
+        _judge_point(window, point, slo, invalid, noisy, stands, errors[number] if errors else ())
         _judge_blocks(window, point, noisy)
         _judge_length(window, point, noisy if free_length else invalid)
         _judge_duration(point, least_s, noisy)
@@ -275,6 +280,17 @@ def _judge_duration(point: Point, least_s: float, noisy: list[Reason]) -> None:
         )
 
 
+def _for_example(said: Sequence[str]) -> str:
+    """Return the commonest of the errors that were `said`, on one printable line."""
+    if not said:
+        return ""
+    counted = Counter(said)
+    commonest = min(counted, key=lambda text: (-counted[text], text))
+    line = " ".join("".join(c if c.isprintable() else " " for c in commonest).split())
+    cut = len(line) > LONGEST_ERROR
+    return f"; for example {line[:LONGEST_ERROR]}{'…' if cut else ''}"
+
+
 def _where(point: Point) -> str:
     return "" if point.load is None else f" at load {point.load:.2g}"
 
@@ -285,10 +301,13 @@ def _judge_point(
     slo: Sequence[SloLimit],
     invalid: list[Reason],
     noisy: list[Reason],
-    *,
     stands: bool,
+    said: Sequence[str],
 ) -> None:
-    """Judge a point; one that `stands` for the record (or where none does) decides about it."""
+    """Judge a point; one that `stands` for the record (or where none does) decides about it.
+
+    `said` is what its failed requests failed of.
+    """
     where = _where(point)
     # A request that an overloaded target never took up misses the SLO; only failing is a fault.
     failed = point.failed - window.unserved
@@ -296,7 +315,7 @@ def _judge_point(
     if errors > ERRORS_NOISY:
         reason = Reason(
             code="errors",
-            text=f"{failed} of {point.requests} requests failed{where}",
+            text=f"{failed} of {point.requests} requests failed{where}{_for_example(said)}",
             value=errors,
             limit=ERRORS_INVALID,
         )

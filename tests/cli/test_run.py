@@ -148,25 +148,6 @@ def test_a_cell_whose_figures_cannot_be_used_says_why(tmp_path: Path, capsys) ->
     assert "    invalid: the harness itself issued requests late (" in capsys.readouterr().err
 
 
-def test_failed_requests_are_told_with_what_they_failed_of(tmp_path: Path, capsys) -> None:
-    draft = Store(tmp_path).draft()
-    point = make_point(make_workload(), load=0.5)
-    reason = Reason(code="errors", text="5 of 90 requests failed at load 0.5")
-    record = make_record(
-        points=(point,),
-        headline=0,
-        id=draft.id,
-        verdict=Verdict(state="invalid", reasons=(reason,)),
-        session={"errors": ["ConnectError: " + "\n" * 3 + "refused\x1b[2J" + "x" * 500, "rare"]},
-    )
-    Lines().end(None, draft.commit(record), 1.0)
-
-    told = capsys.readouterr().err
-    assert "5 of 90 requests failed at load 0.5; for example ConnectError: refused\\x1b[2Jx" in told
-    assert "rare" not in told
-    assert len(told) < 400
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_is_measured_and_resume_goes_on(

@@ -144,24 +144,6 @@ def test_a_record_shows_its_verdict_first_and_what_its_figures_support(tmp_path)
     assert len(lines) < 60
 
 
-def test_failed_requests_are_shown_with_what_they_failed_of(tmp_path):
-    reasons = (
-        Reason(code="errors", text="5 of 90 requests failed"),
-        Reason(code="foreign-load", text="others kept 1 core busy"),
-    )
-
-    def shown(session):
-        draft = Store(tmp_path).draft()
-        verdict = Verdict(state="invalid", reasons=reasons)
-        stored = draft.commit(make_record(id=draft.id, verdict=verdict, session=session))
-        return run(tmp_path, str(stored.folder)).stdout.splitlines()
-
-    lines = shown({"errors": ["BusyError: status 503", "TimeoutError_: late"]})
-    assert "  errors: 5 of 90 requests failed; for example BusyError: status 503" in lines
-    assert "  foreign-load: others kept 1 core busy" in lines
-    assert "  errors: 5 of 90 requests failed" in shown({})
-
-
 def test_a_record_is_shown_by_its_id(tmp_path):
     stored = keep(tmp_path)
     by_id = run(tmp_path, stored.record.id, "--results", str(tmp_path))

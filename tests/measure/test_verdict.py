@@ -39,6 +39,7 @@ def verdict_of(
     simulated=False,
     least_s=0.0,
     slo=SLO,
+    errors=(),
 ):
     point = summarise(
         window,
@@ -49,7 +50,9 @@ def verdict_of(
         load=load,
         requested_rate=None if load is None else 10.0,
     )
-    return judge([window], [point], slo, 0, disturbed, complaints, simulated, least_s)
+    return judge(
+        [window], [point], slo, 0, disturbed, complaints, simulated, least_s, errors=[errors]
+    )
 
 
 def codes(verdict) -> set[str]:
@@ -85,6 +88,14 @@ def test_errors() -> None:
     many = verdict_of(window_of(STEADY, failed=10))
     assert many.state == "invalid"
     assert "errors" in codes(many)
+
+
+def test_errors_are_told_with_the_commonest_on_one_line() -> None:
+    refused = "ConnectError: \n\n refused\x1b[2J" + "x" * 500
+    verdict = verdict_of(window_of(STEADY, failed=3), errors=["late", refused, refused])
+    (text,) = [reason.text for reason in verdict.reasons if reason.code == "errors"]
+    assert text.startswith("3 of 200 requests failed; for example ConnectError: refused [2Jxxx")
+    assert len(text) < 300
 
 
 def test_too_few() -> None:
