@@ -10,7 +10,8 @@ itself, in a session of the one call that they make.
 
 `openvino ...`: benchmark_app, its median, synchronous, one request, fp32. `onnxruntime ...`:
 onnxruntime_test, which cannot be told the threads: both take the runtime's default. `lightgbm`: a
-loop over Booster.predict. `llama-bench`: llama.cpp's tool, where it is in PATH.
+loop over Booster.predict. `llama.cpp ...`: llama-bench (`python -m tests.servers.install
+llama-bench`), on the libraries that the adapter uses: microseconds a token, one after the other.
 """
 
 import json
@@ -27,20 +28,28 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harness import plugins
-from harness.adapters.base import BlockingSession, Output, RowRequest
+from harness.adapters.base import BlockingSession, Output, RowRequest, TextRequest
 from harness.adapters.session import default_threads
 from harness.catalog import Catalog
 from harness.cli.run import cache_folder
+from harness.errors import PrerequisiteError
 from harness.measure.clock import RealClock
 from harness.measure.drive import Driver, StopRule
 from harness.measure.garbage import no_garbage_collection
 from harness.models.build import build_model
+from harness.models.exports import gguf_file
 from harness.models.inputs import draw_requests
 from harness.models.lightgbm_text import write_lightgbm
 from harness.models.trees_mlp import width
 from harness.schema.model import TreeFileModel
+from tests.benchmarks.decode_speed import FULL
+from tests.servers.environments import NotInstalled
+from tests.servers.llama_build import llama_program
 
 TOOL_S = 60.0
+DECODED = 64
+"""Tokens of a text; `TEXTS` of them a round."""
+TEXTS = 5
 
 
 class Calls(BlockingSession):
@@ -72,9 +81,9 @@ def script(name):
     return str(beside) if beside.exists() else shutil.which(name)
 
 
-def run_tool(command):
+def run_tool(command, with_errors=True):
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_S, check=True)
-    return ended.stdout + ended.stderr
+    return ended.stdout + (ended.stderr if with_errors else "")
 
 
 def benchmark_app_us(path, shape, threads, duration_s):
@@ -137,15 +146,15 @@ def compare(ours, theirs, rounds):
     ratio = statistics.median(a / b for a, b in zip(left, right, strict=True))
     long = theirs_us > 1000
     return {
-        "ours_us": round(ours_us, 2),
-        "theirs_us": round(theirs_us, 2),
+        "ours": round(ours_us, 2),
+        "theirs": round(theirs_us, 2),
         "ratio": round(ratio, 4),
         "within_bar": ratio <= 1.03 if long else ours_us <= theirs_us * 1.10 + 5,
     }
 
 
 def absent(reason):
-    return {"ours_us": None, "theirs_us": None, "ratio": None, "reason": reason}
+    return {"ours": None, "theirs": None, "ratio": None, "reason": reason}
 
 
 def files(catalog):
@@ -223,6 +232,35 @@ def lightgbm_loop(catalog, rounds, duration_s):
             session.close()
 
 
+def llama_bench(catalog, kind, target_name, threads, rounds):
+    """Compare the decoding of the model of 110 M parameters, from an empty cache."""
+    try:
+        tool = llama_program("llama-bench")
+        model = build_model(FULL, "text_generation", cache=cache_folder(), data=cache_folder())
+        session = adapter_session(catalog, "llama-cpp", target_name, threads, model)
+    except (NotInstalled, PrerequisiteError) as error:
+        return absent(str(error))
+    path = gguf_file(model, kind)
+    request = TextRequest(np.ones(1, dtype=np.int64), DECODED)
+    asked = ("-m", path, "-t", str(threads), "-p", "0", "-n", str(DECODED), "-o", "json")
+
+    def ours():
+        driver = Driver(session, [request], RealClock(), seed=0)
+        with no_garbage_collection():
+            columns = driver.closed(StopRule(0.0, 60.0, TEXTS)).columns()
+        spent = (columns["ended_ns"] - columns["first_ns"]) / (columns["tokens_out"] - 1)
+        return float(np.median(spent)) / 1e3
+
+    def theirs():
+        (said,) = json.loads(run_tool([str(tool), *map(str, asked), "-r", str(TEXTS)], False))
+        return statistics.median(said["samples_ns"]) / DECODED / 1e3
+
+    try:
+        return compare(ours, theirs, rounds)
+    finally:
+        session.close()
+
+
 def main(rounds, duration_s):
     catalog, found = Catalog.find(), {}
     rng = np.random.default_rng(0)
@@ -235,7 +273,7 @@ def main(rounds, duration_s):
             print(f"{name:<28} {row['reason']}", flush=True)
             return
         kept = "kept" if row["within_bar"] else "MISSED"
-        figures = f"{row['ours_us']:>12.1f} {row['theirs_us']:>12.1f} {row['ratio']:>8.3f}"
+        figures = f"{row['ours']:>12.1f} {row['theirs']:>12.1f} {row['ratio']:>8.3f}"
         print(f"{name:<28} {figures}  {kept}", flush=True)
 
     for model, each in files(catalog).items():
@@ -278,10 +316,8 @@ def main(rounds, duration_s):
         )
         line(f"onnxruntime {model}", row)
     line("lightgbm", lightgbm_loop(catalog, rounds, duration_s))
-    if script("llama-bench") is None:
-        line("llama-bench", absent("llama-bench is not in PATH"))
-    else:
-        line("llama-bench", absent("measured by decode_speed, on the same GGUF file"))
+    for name, target in (("f16", "cpu-llama-cpp-f16"), ("q8_0", "cpu-llama-cpp-q8-0")):
+        line(f"llama.cpp {name}", llama_bench(catalog, name, target, threads, rounds))
     print(json.dumps(found))
 
 

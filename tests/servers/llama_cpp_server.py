@@ -11,7 +11,7 @@ import numpy as np
 from harness.models.llama import draw_weights
 from harness.models.llama_gguf import build_gguf
 from harness.schema.model import LlamaModel
-from tests.servers.install import llama_server
+from tests.servers.llama_build import llama_program
 from tests.servers.process import refused_port
 from tests.servers.running import Running
 
@@ -40,7 +40,7 @@ def llama_cpp_server(work):
 
     Raises NotInstalled unless `python -m tests.servers.install llama-server` was run.
     """
-    server = llama_server()
+    server = llama_program("llama-server")
     file = write_gguf(work)
     port = refused_port()
     address = f"http://127.0.0.1:{port}"
