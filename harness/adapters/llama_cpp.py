@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -118,6 +119,18 @@ def own_file(model: Model, precision: str) -> LlamaModel | None:
     return header.as_llama(model.architecture.context)
 
 
+@cache
+def _silent() -> object:
+    """Return the function that llama.cpp calls with its messages, which says nothing.
+
+    The library keeps a pointer to it for as long as the process lives, and so must Python.
+    """
+    import llama_cpp
+
+    function: object = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    return function
+
+
 class _Engine:
     """A context of llama.cpp, driven by its C functions: its own Python loop costs more.
 
@@ -134,9 +147,7 @@ class _Engine:
 
         self._library: Any = llama_cpp
         self._vocabulary = architecture.vocabulary
-        silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
-        self._silent = silent  # C keeps a pointer to it
-        self._library.llama_log_set(silent, ctypes.c_void_p(0))
+        self._library.llama_log_set(_silent(), ctypes.c_void_p(0))
         self._library.llama_backend_init()
         model = self._library.llama_model_load_from_file(
             str(path).encode(), self._library.llama_model_default_params()
