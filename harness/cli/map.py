@@ -347,7 +347,7 @@ def _row(place: int, option: Option, odds: Odds | None) -> list[str]:
         cost_text(option.cost_per_unit_usd),
         cost_text(option.cost_per_unit_full_usd),
         year,
-        "as used" if option.kind == "api" else str(option.replicas),
+        "as used" if option.kind == "api" else units.count(option.replicas),
         f"{option.slo_state}: p{check.limit.percentile:g} {check.limit.metric} "
         f"{units.seconds(check.value_s)} of {units.seconds(check.limit.limit_s)}",
         _energy(option.energy_j_per_request, option.energy_boundary),

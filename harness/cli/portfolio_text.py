@@ -59,6 +59,8 @@ def portfolio_text(plan: PortfolioPlan) -> list[str]:
 
 
 def _cost(plan: PortfolioPlan) -> str:
+    from harness.report.fleet import yearly
+
     parts = [
         ("units", plan.units_usd_per_year),
         ("use", plan.use_usd_per_year),
@@ -66,7 +68,7 @@ def _cost(plan: PortfolioPlan) -> str:
         ("staff", plan.staff_usd_per_year),
     ]
     told = [f"{name} {units.usd(usd)}" for name, usd in parts if usd]
-    return f"{units.usd(plan.usd_per_year)} a year ({', '.join(told)})"
+    return f"{yearly(plan)} ({', '.join(told)})"
 
 
 def _limit(limit: FleetLimit) -> str:

@@ -21,12 +21,13 @@ def verdict_lines(decision: Decision) -> list[str]:
     They repeat what stands below in full, in the words of the report's first screen.
     """
     from harness.report.answers import total_of
+    from harness.report.fleet import yearly
 
     asked = decision.brief.as_of.isoformat()
     cost = total_of(decision.workloads)
     plan = decision.portfolio
     if plan is not None and plan.usd_per_year is not None:
-        cost += f"; as one shared fleet {units.usd(plan.usd_per_year)} a year"
+        cost += f"; as one shared fleet {yearly(plan)}"
     lines = [
         f"{decision.brief.title} (as of {asked}, {units.counted(len(decision.records), 'record')})",
         f"  {cost}",

@@ -114,9 +114,15 @@ def _text(found: Crossings, names: tuple[str, str], owned: str, rule: str) -> st
     """Return the break-even in words; `owned` are the units whose utilisation is told."""
     ends = " and ".join(volume_text(v) for v in found.span)
     if found.end is None:
+        wins = f"{found.always} is cheaper"
+        if found.tied:
+            wins = "the two cost the same"
+            if found.always is not None:
+                dearer = names[0] if found.always == names[1] else names[1]
+                wins = f"{found.always} costs as much as {dearer} or less"
         text = (
-            f"at the planned figures {found.always} is cheaper at every volume between {ends} "
-            f"requests a month, whatever the utilisation{rule}"
+            f"at the planned figures {wins} at every volume between {ends} requests a month, "
+            f"whatever the utilisation{rule}"
         )
         if found.drawn:
             text += f"; {units.percent(found.drawn)} of the draws have a crossing"

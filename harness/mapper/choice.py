@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from harness import units
 from harness.mapper.agentic import promise_text
@@ -43,9 +44,10 @@ def ranked(
     )
 
 
-def unknown_lines(option: Option) -> str:
-    """Return the names of the costs that are missing from `option`'s, as text; empty: none."""
-    return " and ".join(line.name for line in option.cost_lines if line.usd_per_year is None)
+def unknown_lines(*options: Option) -> str:
+    """Return the names of the costs that are missing from the options', as text; empty: none."""
+    names = (x.name for o in options for x in o.cost_lines if x.usd_per_year is None)
+    return " and ".join(dict.fromkeys(names))
 
 
 def _key(option: Option) -> tuple[float, float, float, str]:
@@ -67,6 +69,21 @@ def separated(choice: Option, runner_up: Option) -> bool:
     if first.high is None or second.low is None:
         return False
     return first.high < second.low
+
+
+def why_unclear(choice: Option, runner_up: Option) -> Literal["bound", "dearer", "overlap"]:
+    """Return why the cost that decides does not separate the two (`separated` says they are not).
+
+    A bound is missing; or the choice is surely the dearer one at the planned figures, and comes
+    first for its SLO or for the cost on average; or the intervals overlap.
+    """
+    first, second = _deciding(choice, runner_up)
+    above, below = first.high, second.low
+    if first.value > second.value:
+        above, below = second.high, first.low
+    if above is None or below is None:
+        return "bound"
+    return "dearer" if above < below else "overlap"
 
 
 def reason(workload: Workload, options: Sequence[Option], outcomes: Sequence[TargetOutcome]) -> str:
@@ -109,6 +126,8 @@ def _compared(choice: Option, runner_up: Option) -> str:
     carry = f"{choice.replicas} unit{'s' if choice.replicas > 1 else ''} of either would do"
     if choice.replicas != runner_up.replicas:
         carry = "the fleets cost the same"
+    elif not choice.replicas:
+        carry = "both are paid as used"
     first, second = choice.cost_per_unit_full_usd, runner_up.cost_per_unit_full_usd
     if first.value != second.value:
         return (
@@ -125,8 +144,7 @@ def _overlap(choice: Option, runner_up: Option) -> str:
     """Return why the two are not separated, as a clause; nothing where they are."""
     if separated(choice, runner_up):
         return ""
-    first, second = _deciding(choice, runner_up)
-    if first.high is None or second.low is None:
+    if why_unclear(choice, runner_up) == "bound":
         return ", though a bound of the two costs is missing"
     return ", though their intervals overlap"
 

@@ -37,6 +37,7 @@ class Crossings:
     """Where two options cost the same, over the volumes `span` (requests a month).
 
     The fields are those of `KindBreakEven`; `listed` are at most 20 of the `found`, `end` the last.
+    `tied`: at some of the volumes looked at both cost the same.
     """
 
     span: tuple[float, float]
@@ -48,6 +49,7 @@ class Crossings:
     utilisation: Interval | None
     drawn: float
     always: str | None
+    tied: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ class _Drawn:
 def crossings(pair: Contest) -> Crossings:
     """Return where the two candidates of `pair` cost the same; the second has units."""
     volume = pair.future.demand.requests_per_month
-    roots = _crossings(pair, _factors(pair))
+    factors = _factors(pair)
+    signs = _signs(pair, factors)
+    roots = _crossings(pair, factors, signs)
     drawn = _drawn(pair)
     listed = tuple(_crossing(pair, factor) for factor in roots[:LISTED])
     end, always = None, None
@@ -73,8 +77,8 @@ def crossings(pair: Contest) -> Crossings:
         first = _interval(volume * roots[0], drawn.first, volume)
         last = _interval(volume * roots[-1], drawn.last, volume)
         utilisation = _interval(end.utilisation, drawn.utilisation)
-    else:
-        always = pair.candidates[int(_lead(pair, np.array([1.0]))[0] > 0)].target
+    elif signs.any():  # without a crossing all that differ differ the same way
+        always = pair.candidates[int(signs.max() > 0)].target
     return Crossings(
         span=(volume / WIDEST, volume * WIDEST),
         listed=listed,
@@ -85,6 +89,7 @@ def crossings(pair: Contest) -> Crossings:
         utilisation=utilisation,
         drawn=drawn.share,
         always=always,
+        tied=not signs.all(),
     )
 
 
@@ -116,9 +121,8 @@ def steps(contest: Contest) -> list[FloatArray]:
     return found
 
 
-def _crossings(pair: Contest, factors: FloatArray) -> list[float]:
+def _crossings(pair: Contest, factors: FloatArray, signs: FloatArray) -> list[float]:
     """Return the factors at which the other one becomes cheaper, each closed in on by bisection."""
-    signs = _signs(pair, factors)
     known = np.flatnonzero(signs)
     roots = []
     for left, right in pairwise(known.tolist()):
@@ -134,8 +138,12 @@ def _crossings(pair: Contest, factors: FloatArray) -> list[float]:
 
 
 def _signs(pair: Contest, factors: FloatArray) -> FloatArray:
+    """Return the order of the two as planned, by volume factor: see `_order`."""
+    return _order(pair.costs(planned(pair.candidates, pair.future.demand, factors)))
+
+
+def _order(costs: FloatArray) -> FloatArray:
     """Return 1 where the first costs more, -1 where the second does, 0 where they cost the same."""
-    costs = pair.costs(planned(pair.candidates, pair.future.demand, factors))
     lead = costs[0] - costs[1]
     signs: FloatArray = np.where(np.abs(lead) <= SAME * costs.min(axis=0), 0.0, np.sign(lead))
     return signs
@@ -163,11 +171,11 @@ def _drawn(pair: Contest) -> _Drawn:
     fleet = units_in(pair.candidates, wide, pair.utilisation_max, pair.spare)[1]
     used = wide.mean * pair.candidates[1].per_request / (fleet * wide.throughput[1])
     firsts, lasts, utilisations = [], [], []
-    for lead, usage in zip(
-        (costs[0] - costs[1]).reshape(count, each), used.reshape(count, each), strict=True
+    for signs, usage in zip(
+        _order(costs).reshape(count, each), used.reshape(count, each), strict=True
     ):
-        known = np.flatnonzero(lead)
-        dearer = lead[known] > 0
+        known = np.flatnonzero(signs)
+        dearer = signs[known] > 0
         turns = known[1:][dearer[1:] != dearer[:-1]]
         if len(turns):
             firsts.append(grid[turns[0]])

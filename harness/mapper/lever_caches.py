@@ -20,6 +20,7 @@ def prefix_cached(
 ) -> LeverOutcome:
     """Return the choice's cost when a cache holds `hit` of the prompt tokens."""
     what = f"a cache that holds {units.percent(lever.hit)} of the prompt tokens"
+    what += _in_place_of(served.demand.prefix_hit)
     formula = "throughput / (1 - phi hit), phi the share of a request's time in its prompt"
     if not isinstance(served.workload.inputs, PromptInputs):
         return unknown("prefix_caching", what, today, formula, "the workload has no prompts")
@@ -125,6 +126,7 @@ def other_demand(
     if isinstance(lever, ResultCaching):
         demand = served.demand.model_copy(update={"result_cache_hit": lever.hit})
         what = f"a cache that answers {units.percent(lever.hit)} of the requests"
+        what += _in_place_of(served.demand.result_cache_hit)
         formula = f"requests and peak x (1 - {units.number(lever.hit)})"
         assumptions: tuple[str, ...] = (
             "requests that the cache answers are no shorter or longer than the others, at any hour",
@@ -137,6 +139,7 @@ def other_demand(
     else:
         demand = served.demand.model_copy(update={"batchable_share": lever.share})
         what = f"{units.percent(lever.share)} of the requests wait for other hours"
+        what += _in_place_of(served.demand.batchable_share)
         formula = (
             f"sized for {units.number(1 - lever.share)} x peak + {units.number(lever.share)} x mean"
         )
@@ -154,3 +157,8 @@ def other_demand(
         assumptions=assumptions,
         needs=needs,
     )
+
+
+def _in_place_of(share: float) -> str:
+    """Return the share that the demand states already, which the lever's replaces; empty: none."""
+    return f", in place of {units.percent(share)} today" if share else ""

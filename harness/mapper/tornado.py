@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.mapper.draws import MOST_SHARE
+from harness.mapper.draws import LEAST_GROWTH, MOST_GROWTH, MOST_SHARE
 from harness.mapper.uncertainty import SAME, Contest
 from harness.schema.confidence import Swing
 
@@ -51,13 +51,14 @@ def swings(contest: Contest, choice: str, runner_up: str) -> tuple[Swing, ...]:
     volume, burst = demand.requests_per_month, demand.peak_factor - 1
     add("volume", "volume", "requests/month", lambda z: volume * math.exp(spread.volume * z))
     add("peak_factor", "peak factor", "1", lambda z: 1 + burst * math.exp(spread.peak_factor * z))
-    add("growth", "growth a year", "share", lambda z: demand.growth_per_year + spread.growth * z)
+    growth = _within(demand.growth_per_year, spread.growth, LEAST_GROWTH, MOST_GROWTH)
+    add("growth", "growth a year", "share", growth)
     for name, words, share, sd in (
         ("result_cache_hit", "result cache hits", demand.result_cache_hit, spread.result_cache_hit),
         ("batchable", "batchable share", demand.batchable_share, spread.batchable_share),
     ):
         if share:
-            add(name, words, "share", _share(share, sd, MOST_SHARE[name]))
+            add(name, words, "share", _within(share, sd, 0.0, MOST_SHARE[name]))
     if any(c.power is not None for c in pair.candidates):
         add("electricity", "electricity, x the tariff", "1", _factor(spread.electricity))
     for source in dict.fromkeys(c.price_source for c in pair.candidates):
@@ -98,8 +99,9 @@ def _range(pair: Contest, target: str, name: str) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
-def _share(stated: float, spread: float, most: float) -> Callable[[float], float]:
-    return lambda z: min(max(stated + spread * z, 0.0), most)
+def _within(stated: float, spread: float, least: float, most: float) -> Callable[[float], float]:
+    """Return the value z standard deviations off, cut as in the draws."""
+    return lambda z: min(max(stated + spread * z, least), most)
 
 
 def _factor(spread: float) -> Callable[[float], float]:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import units
-from harness.mapper.choice import unknown_lines
-from harness.mapper.uncertainty import ROBUST_P_BEST
+from harness.mapper.choice import unknown_lines, why_unclear
+from harness.mapper.uncertainty import ROBUST_P_BEST, ROBUST_REGRET
 from harness.report import client_trust, misses, windows, words
 from harness.report.energy import year_in_short
 from harness.report.view import WorkloadView
 from harness.schema.base import Interval
+from harness.schema.confidence import Confidence
 from harness.schema.decision import WorkloadDecision
 from harness.schema.option import Option
 from harness.schema.record import SloCheck
@@ -72,8 +73,7 @@ def total_of(decisions: Sequence[WorkloadDecision]) -> str:
     if not chosen:
         return "No workload has a target that can be recommended."
     cost = units.usd(math.fsum(option.cost_per_year_usd for option in chosen))
-    unknown = dict.fromkeys(unknown_lines(option) for option in chosen)
-    left_out = " and ".join(name for name in unknown if name)
+    left_out = unknown_lines(*chosen)
     cost += f" a year{f' without {left_out}' if left_out else ''}"
     if len(decisions) == 1:
         return cost
@@ -177,7 +177,9 @@ def _runner_up(second: Option | None) -> str:
         return "none: no other target is feasible"
     cost = figure(second.cost_per_unit_usd, "USD")
     state = words.state(second.slo_state)
-    text = f"{second.title}, {cost} per {second.cost_unit}, SLO {state}"
+    unknown = unknown_lines(second)
+    cost += f" per {second.cost_unit}{f' without {unknown}' if unknown else ''}"
+    text = f"{second.title}, {cost}, SLO {state}"
     text += f", {second.evidence}" if second.evidence != "measured" else ""
     return f"{text}, noisy" if second.verdict == "noisy" else text
 
@@ -194,23 +196,51 @@ def certainty(decision: WorkloadDecision) -> Certainty:
         doubts.append("the measurement is noisy")
     if choice.evidence != "measured":
         doubts.append(f"the figures are {choice.evidence}")
+    if missing := unknown_lines(choice):
+        doubts.append(f"the cost of {missing} is not known")
     sure = decision.confidence
-    if sure is not None and not sure.robust and choice.slo_state == "met":
+    if sure is not None and choice.slo_state == "met" and _by_chance(sure):
         share = units.percent(sure.regret_share)
         doubts.append(f"it is not robust (P(best) {units.percent(sure.p_best)}, regret {share})")
     if decision.clear is False:
         also = "".join(f"; {doubt}" for doubt in doubts)
-        second = decision.runner_up
-        if second is not None and second.cost_per_year_usd == choice.cost_per_year_usd:
-            return Certainty("warn", "≈", f"A tie: at this demand the two cost the same{also}")
-        return Certainty("warn", "≈", f"Close call: the cost intervals overlap{also}")
+        return Certainty("warn", "≈", f"{_unclear(choice, decision.runner_up)}{also}")
     only = decision.clear is None
     if doubts:
         what = "The only feasible target" if only else "The best choice"
         return Certainty("warn", "?", f"{what}, but {' and '.join(doubts)}")
     if only:
         return Certainty("plain", "●", "The only feasible target")
+    if _same_cost(choice, decision.runner_up):
+        text = "A tie at this demand: the choice is clear by the cost at full load alone"
+        return Certainty("good", "✓", text)
     odds = "" if sure is None else f", P(best) {units.percent(sure.p_best)}"
     if sure is not None and sure.p_best < ROBUST_P_BEST:  # then it is robust by its small regret
         odds += f", regret {units.percent(sure.regret_share)}"
     return Certainty("good", "✓", f"Clear choice{odds}")
+
+
+def _by_chance(sure: Confidence) -> bool:
+    """Whether the draws alone leave the choice open, whatever else of it is not known."""
+    return sure.p_best < ROBUST_P_BEST and sure.regret_share > ROBUST_REGRET
+
+
+def _unclear(choice: Option, second: Option | None) -> str:
+    """Return why the figures do not separate the choice from the runner-up."""
+    if second is None:
+        return "Not clear"
+    if _same_cost(choice, second):
+        return "A tie: at this demand the two cost the same"
+    why = why_unclear(choice, second)
+    if why == "overlap":
+        return "Close call: the cost intervals overlap"
+    cheaper = second.cost_per_year_usd < choice.cost_per_year_usd
+    if cheaper and second.slo_state != choice.slo_state:
+        return "Not clear: the runner-up costs less, but does not prove its SLO"
+    if why == "bound":
+        return "Not clear: a bound of the two costs is missing"
+    return "Not clear: the runner-up costs less as planned, but more on average"
+
+
+def _same_cost(choice: Option, second: Option | None) -> bool:
+    return second is not None and second.cost_per_year_usd == choice.cost_per_year_usd

@@ -63,7 +63,13 @@ def in_short(plan: PortfolioPlan | None) -> str:
         return ""
     if plan.usd_per_year is None:
         return VERDICTS[plan.state][2]
-    return f"{units.usd(plan.usd_per_year)} a year{''.join(_less(plan))}"
+    return f"{yearly(plan)}{''.join(_less(plan))}"
+
+
+def yearly(plan: PortfolioPlan) -> str:
+    """Return what the plan costs a year, and which costs are not known and not in it."""
+    without = f" without {plan.without}" if plan.without else ""
+    return f"{units.usd(plan.usd_per_year)} a year{without}"
 
 
 def _less(plan: PortfolioPlan) -> list[str]:
@@ -84,7 +90,7 @@ def fleet_lines(plan: PortfolioPlan, titles: dict[str, str]) -> tuple[str, ...]:
             ("staff", plan.staff_usd_per_year),
         )
         told = ", ".join(f"{name} {units.usd(usd)}" for name, usd in parts if usd)
-        lines.append(f"{units.usd(plan.usd_per_year)} a year ({told or 'nothing'})")
+        lines.append(f"{yearly(plan)} ({told or 'nothing'})")
         if plan.capex_usd:
             lines.append(f"{units.usd(plan.capex_usd)} of purchases at once")
         lines += [*_saving(plan), _gap(plan)]

@@ -67,7 +67,7 @@ BREAK_EVENS: tuple[tuple[str, Kind, str], ...] = (
     *spread_columns("last_requests_per_month", "The last crossing over the draws."),
     *spread_columns("last_utilisation", "Utilisation at the last crossing over the draws."),
     ("drawn", "number", "Share of the draws that have a crossing."),
-    ("always", "text", "The target that is cheaper at every volume looked at; empty: none is."),
+    ("always", "text", "No crossing: what costs less wherever the two differ; empty: none does."),
     ("span_low", "number", "The lowest volume looked at, requests a month."),
     ("span_high", "number", "The highest."),
     ("rule_of_thumb", "text", "What is said without computing."),

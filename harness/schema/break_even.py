@@ -22,8 +22,8 @@ class BreakEven(Spec):
 
     `crossings` are those at the planned figures, lowest first, at most 20 of the `found`. `first`
     and `last` have the interval over the draws that have a crossing, a share of `drawn`. Without a
-    crossing `always` names the option that is cheaper at every volume looked at, `span` in requests
-    a month.
+    crossing `always` names the option that costs less wherever the two differ over the volumes
+    looked at, `span` in requests a month; None if they cost the same at all of them.
     """
 
     rented: Name

@@ -139,6 +139,7 @@ class PortfolioPlan(Spec):
     `own_fleets_usd_per_year` is what the workloads cost when each is served by its own choice;
     `saving_usd_per_year` that less the plan's cost (negative: the limits cost more than sharing
     saves). `left_out` has the workloads that no target can serve, of which the plan says nothing.
+    `without` names the costs that are not known of what the plan buys, and so are not in it.
     """
 
     state: Literal["optimal", "feasible", "infeasible", "none_found"]
@@ -165,3 +166,4 @@ class PortfolioPlan(Spec):
     relaxations: tuple[FleetRelaxation, ...] = ()
     left_out: tuple[Name, ...] = ()
     warnings: tuple[Text, ...] = ()
+    without: str = Field(default="", exclude_if=lambda value: not value)

@@ -67,6 +67,13 @@ def test_an_api_costs_what_the_volume_uses_and_has_no_units():
     assert found.price_age.state == "current"
 
 
+def test_two_apis_that_cost_the_same_have_no_units_that_would_do():
+    point = make_point(WORKLOAD)
+    reason = answer((make_api(), point), (make_api("other"), point)).workloads[0].reason
+
+    assert "the same as other at this demand and at full load (both are paid as used)" in reason
+
+
 def test_the_energy_of_an_api_is_not_known_and_not_zero():
     found = option(answer((make_api(), make_point(WORKLOAD))))
 

@@ -85,6 +85,46 @@ def test_what_never_crosses_is_said_to_be_cheaper_everywhere():
     assert answer.text.startswith("at the planned figures bought is cheaper at every volume")
 
 
+@pytest.mark.parametrize("better", ["near", "far"])
+def test_where_two_tie_at_small_volumes_the_one_that_is_never_dearer_is_named(better):
+    """Both cost 1 an hour a unit; one carries four times as much, so at 100/s it needs fewer."""
+    cloud = make_candidate("near", throughput=(400.0,) * 3 if better == "near" else (100.0,) * 3)
+    edge = make_candidate(
+        "far", tier="edge", throughput=(400.0,) * 3 if better == "far" else (100.0,) * 3
+    )
+
+    pair = pairs(make_contest([cloud, edge], rate=10.0))["cloud", "edge"]
+
+    other = {"near": "far", "far": "near"}[better]
+    assert (pair.always, pair.found) == (better, 0)
+    assert f"{better} costs as much as {other} or less at every volume" in pair.text
+
+
+def test_two_that_cost_the_same_at_every_volume_have_none_that_is_cheaper():
+    pair = pairs(make_contest([make_candidate("near"), make_candidate("far", tier="edge")]))[
+        "cloud", "edge"
+    ]
+
+    assert (pair.always, pair.found, pair.drawn) == (None, 0, 0)
+    assert "the two cost the same at every volume" in pair.text
+
+
+def test_a_tie_that_arithmetic_breaks_is_no_crossing_in_a_draw():
+    """Three units at 1.1 are 3.3000000000000003, one at 3.3 is 3.3."""
+    assert 3 * 1.1 != 3.3
+    pair = pairs(
+        make_contest(
+            [
+                make_candidate("small", priced_usd=1.1),
+                make_candidate("large", tier="edge", priced_usd=3.3, throughput=(300.0,) * 3),
+            ],
+            rate=20.0,
+        )
+    )["cloud", "edge"]
+
+    assert (pair.found, pair.always, pair.drawn) == (0, "small", 0)
+
+
 def test_the_crossing_has_an_interval_from_the_price():
     contest = make_contest(
         [

@@ -1,6 +1,7 @@
 """Flip values and swings: with nothing uncertain they can be worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -147,6 +148,25 @@ def test_an_input_that_moves_nothing_is_no_swing():
     rows = [make_candidate("a"), make_candidate("b", price=1.3)]
 
     assert swings(make_contest(rows, rate=1.0, volume=0.2), "a", "b") == ()
+
+
+@pytest.mark.parametrize(
+    ("stated", "low", "high"), [(-0.85, -0.9, -0.68551), (10.0, 9.83551, 10.0)]
+)
+def test_the_ends_of_a_growth_are_cut_as_its_draws_are(stated, low, high):
+    """0.1 about -85 % reaches to -101 % at 5 %, which no volume can do."""
+    by_use = make_candidate("b", price=1.3, usd_per_request=1e-6)
+    contest = make_contest([make_candidate("a"), by_use], growth=0.1)
+    demand = contest.future.demand.model_copy(update={"growth_per_year": stated})
+    contest = replace(contest, future=replace(contest.future, demand=demand))
+
+    (swing,) = swings(contest, "a", "b")
+
+    assert (swing.input, swing.low, swing.high) == (
+        "growth a year",
+        pytest.approx(low, abs=1e-4),
+        pytest.approx(high, abs=1e-3),
+    )
 
 
 def test_the_swing_of_a_throughput_runs_over_its_own_interval():

@@ -58,11 +58,13 @@ def quality(value, *, passed=True):
     )
 
 
-def decided(*levers, targets=None, records=None, workloads=(LARGE, SMALL), **changes):
+def decided(
+    *levers, targets=None, records=None, workloads=(LARGE, SMALL), demand=STEADY, **changes
+):
     targets = targets or [box()]
     records = records or served(LARGE, targets[0], 1, 20.0)
     brief = make_brief(
-        workloads=[{"workload": "large", "demand": STEADY}],
+        workloads=[{"workload": "large", "demand": demand}],
         levers=list(levers),
         **{"economics": {**make_brief().economics.model_dump(), "utilisation_max": 1.0}, **changes},
     )
@@ -113,6 +115,21 @@ def test_work_that_waits_is_sized_at_the_mean():
     assert found.usd_per_year == 8 * HOUR  # 0.6 x 200 + 0.4 x 100 = 160
     assert found.evidence == "projected"
     assert "0.600 x peak + 0.400 x mean" in found.formula
+
+
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [
+        ("result_cache_hit", lever("result_caching", hit=0.3)),
+        ("batchable_share", lever("batch", share=0.3)),
+        ("prefix_hit", lever("prefix_caching", hit=0.3)),
+    ],
+)
+def test_a_share_that_the_demand_states_already_is_said_to_be_replaced(field, asked):
+    assert only(decided(asked, demand={**STEADY, field: 0.9})).what.endswith(
+        ", in place of 90 % today"
+    )
+    assert "today" not in only(decided(asked)).what
 
 
 def test_a_prefix_cache_is_projected_from_the_prompts_share_of_the_time():

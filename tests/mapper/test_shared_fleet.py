@@ -5,9 +5,11 @@ import pytest
 from pydantic import ValidationError
 
 from harness.cli.portfolio_text import portfolio_text
+from harness.cli.verdict_text import verdict_lines
 from harness.errors import SpecError
 from harness.mapper import decide
 from harness.mapper.portfolio.market import hour_classes
+from harness.report.fleet import fleet_lines, in_short
 from harness.schema import canonical_json
 from harness.schema.portfolio import Portfolio
 from harness.schema.record import EnvironmentField
@@ -201,7 +203,7 @@ def test_a_limit_on_purchases_turns_to_rent():
 
     assert {unit.target for unit in free.units} == {"box-0"}
     assert free.capex_usd == 10_000.0 * free.units[0].bought
-    assert any("a part of its cost is not known" in text for text in free.warnings)
+    assert any("the cost of energy is not known" in text for text in free.warnings)
     assert {unit.target for unit in capped.units} == {"box-1"}
     (limit,) = capped.limits
     assert (limit.limit, limit.number, limit.most, limit.binds) == ("budget", 0.0, 0.0, True)
@@ -213,6 +215,24 @@ def test_the_text_names_units_shares_limits_and_the_bound():
     for part in ("one fleet of", "runs on", "limit on stacks: 1.00 of 1.00, binds", "how good:"):
         assert part in text
     assert "above the bound of the linear relaxation" in text
+
+
+def test_a_cost_that_is_not_known_is_said_wherever_the_plans_cost_is():
+    found = plan(market((rent(1.0, egress_usd_per_gb=0.09), 1.7), measured={("chat-a", "box-0")}))
+    known = plan()
+
+    assert found.portfolio.without == "egress"
+    assert " a year without egress; " in found.portfolio.reason
+    assert found.portfolio.warnings == (
+        "box-0: the cost of egress is not known and not in the plan",
+    )
+    assert " a year without egress" in in_short(found.portfolio)
+    assert " a year without egress (units " in fleet_lines(found.portfolio, {})[0]
+    text = "\n".join(portfolio_text(found.portfolio))
+    assert " a year without egress (units " in text.partition("cost: $")[2]
+    assert "as one shared fleet $" in verdict_lines(found)[1]
+    assert verdict_lines(found)[1].endswith(" a year without egress")
+    assert (known.portfolio.without, "without" in canonical_json(known.portfolio)) == ("", False)
 
 
 @pytest.mark.parametrize(

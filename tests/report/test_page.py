@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from harness.errors import StoreError
 from harness.mapper import decide
 from harness.report import render
+from harness.report.answers import certainty
 from harness.schema import Decision, Record
 from harness.schema.base import Interval
+from harness.schema.costs import CostLine
 from harness.schema.record import Verdict
 from tests.factories import make_brief
 from tests.report.answered import answered, targets, workloads
@@ -193,8 +195,11 @@ def test_what_is_uncertain_is_said_on_the_first_screen(answer):
             "warnings": ("the cost of energy is not in the figures: no TDP",),
         }
     )
-    for changes, certainty in (
-        ({"clear": False}, "Close call"),
+    close = first.choice.model_copy(
+        update={"cost_per_unit_usd": Interval(value=37.0, low=36.0, high=40.0)}
+    )
+    for changes, sure in (
+        ({"clear": False, "choice": close}, "Close call"),
         (
             {
                 "clear": False,
@@ -210,14 +215,19 @@ def test_what_is_uncertain_is_said_on_the_first_screen(answer):
             "The best choice, but the measurement is noisy and the figures are projected",
         ),
         (
-            {"choice": doubtful.model_copy(update={"slo_state": "unproven"}), "clear": False},
+            {
+                "choice": doubtful.model_copy(
+                    update={"slo_state": "unproven", "cost_per_unit_usd": close.cost_per_unit_usd}
+                ),
+                "clear": False,
+            },
             "Close call: the cost intervals overlap; the SLO is not proven; the measurement is",
         ),
     ):
         changed = first.model_copy(update=changes)
         told = read(render(decision.model_copy(update={"workloads": (changed,)}), records))
         chat = card(told, "Customer chat")
-        assert certainty in chat.classed("certainty")[0].text
+        assert sure in chat.classed("certainty")[0].text
         if changed.choice.verdict == "noisy":
             assert facts(chat)["Validity"] == (
                 "≈ noisy other processes kept 0.41 cores busy "
@@ -229,6 +239,87 @@ def test_what_is_uncertain_is_said_on_the_first_screen(answer):
             )
         if changed.runner_up is None:
             assert facts(chat)["Runner-up"] == "none: no other target is feasible"
+
+
+def test_two_costs_that_do_not_overlap_are_no_close_call(answer):
+    first = answer[0].workloads[0]
+    assert first.choice.cost_per_unit_usd.high < first.runner_up.cost_per_unit_usd.low
+    costs = Interval(value=50.0, low=49.0, high=51.0)
+    open_cost = first.choice.cost_per_unit_usd.model_copy(update={"high": None})
+    unknown = CostLine(name="egress", usd_per_year=None, basis="no egress_bytes_per_request")
+    for choice, runner_up, told in (
+        (
+            {"cost_per_unit_usd": open_cost, "cost_lines": (*first.choice.cost_lines, unknown)},
+            {},
+            "Not clear: a bound of the two costs is missing; the cost of egress is not known",
+        ),
+        (
+            {"cost_per_unit_usd": costs, "cost_per_year_usd": 9000.0},
+            {"slo_state": "unproven"},
+            "Not clear: the runner-up costs less, but does not prove its SLO",
+        ),
+        (
+            {
+                "cost_per_unit_usd": Interval(value=50.0, low=None, high=None),
+                "cost_per_year_usd": 9000.0,
+            },
+            {"slo_state": "unproven"},
+            "Not clear: the runner-up costs less, but does not prove its SLO",
+        ),
+        (
+            {"cost_per_unit_usd": costs, "cost_per_year_usd": 9000.0},
+            {},
+            "Not clear: the runner-up costs less as planned, but more on average",
+        ),
+    ):
+        decision = first.model_copy(
+            update={
+                "clear": False,
+                "choice": first.choice.model_copy(update=choice),
+                "runner_up": first.runner_up.model_copy(update=runner_up),
+            }
+        )
+        assert certainty(decision).text == told
+
+
+def test_the_runner_up_says_which_costs_it_leaves_out(answer):
+    decision, records = answer
+    first = decision.workloads[0]
+    unknown = CostLine(name="egress", usd_per_year=None, basis="no egress_bytes_per_request")
+    second = first.runner_up.model_copy(
+        update={"cost_lines": (*first.runner_up.cost_lines, unknown)}
+    )
+    changed = first.model_copy(update={"runner_up": second})
+    told = read(render(decision.model_copy(update={"workloads": (changed,)}), records))
+    assert facts(card(told, "Customer chat"))["Runner-up"] == (
+        "Acme CPU, 16 cores, int8, $39.24 per million output tokens without egress, SLO met, noisy"
+    )
+
+
+def test_a_tie_that_the_cost_at_full_load_breaks_is_no_plain_clear_choice(answer):
+    first = answer[0].workloads[0]
+    assert certainty(first).text == "Clear choice, P(best) 100 %"
+    second = first.runner_up.model_copy(
+        update={"cost_per_year_usd": first.choice.cost_per_year_usd}
+    )
+    assert certainty(first.model_copy(update={"runner_up": second})).text == (
+        "A tie at this demand: the choice is clear by the cost at full load alone"
+    )
+
+
+def test_a_cost_that_is_not_known_is_in_doubt_and_not_called_a_matter_of_chance(answer):
+    first = answer[0].workloads[0]
+    assert first.confidence.p_best == 1
+    unknown = CostLine(name="energy", usd_per_year=None, basis="no meter")
+    decision = first.model_copy(
+        update={
+            "choice": first.choice.model_copy(
+                update={"cost_lines": (*first.choice.cost_lines, unknown)}
+            ),
+            "confidence": first.confidence.model_copy(update={"robust": False}),
+        }
+    )
+    assert certainty(decision).text == "The best choice, but the cost of energy is not known"
 
 
 def test_the_matrix_gives_each_target_its_standing_and_reason_in_words(tree):

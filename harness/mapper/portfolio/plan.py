@@ -9,6 +9,7 @@ import numpy as np
 
 from harness import units as text
 from harness.errors import SpecError
+from harness.mapper.choice import unknown_lines
 from harness.mapper.portfolio.check import Row, broken, rows
 from harness.mapper.portfolio.market import Market, Offered, market_of, own_fleets_usd
 from harness.mapper.portfolio.problem import Fleet, Problem, carried, open_units, yearly_usd
@@ -72,15 +73,22 @@ def _planned(
     integration = math.fsum(problem.stack_usd.get(stack, 0.0) for stack in stacks)
     own = own_fleets_usd(problem, offered)
     lines = rows(problem, fleet)
-    complete = {c.target: c.complete for each in offered for c in each.candidates}
+    shares = _shares(problem, fleet)
+    served = {(share.workload, share.target) for share in shares}
+    used = [
+        o
+        for each in offered
+        for o in each.decision.options
+        if (each.decision.workload, o.target) in served
+    ]
     open_costs = [
-        f"{problem.units[j].target}: a part of its cost is not known and not in the plan"
-        for j in bought
-        if not complete[problem.units[j].target]
+        f"{name}: the cost of {missing} is not known and not in the plan"
+        for name in dict.fromkeys(o.target for o in used)
+        if (missing := unknown_lines(*(o for o in used if o.target == name)))
     ]
     return PortfolioPlan(
         state="optimal" if answer.optimal else "feasible",
-        reason=_reason(problem, fleet, answer, usd),
+        reason=_reason(problem, fleet, answer, usd, unknown_lines(*used)),
         usd_per_year=usd,
         units_usd_per_year=units_usd,
         use_usd_per_year=usd - units_usd - integration - problem.fixed_usd,
@@ -88,7 +96,7 @@ def _planned(
         staff_usd_per_year=problem.fixed_usd,
         capex_usd=math.fsum(problem.units[j].capex_usd * int(fleet.units[j]) for j in bought),
         units=_units(problem, fleet, targets),
-        shares=_shares(problem, fleet),
+        shares=shares,
         limits=tuple(_limit(row) for row in lines if row.kind in SHOWN),
         bound_usd_per_year=answer.bound_usd_per_year,
         lp_bound_usd_per_year=answer.lp_bound_usd_per_year,
@@ -102,10 +110,11 @@ def _planned(
         saving_usd_per_year=own - usd,
         left_out=market.left_out,
         warnings=(*market.warnings, *open_costs, *_stopped(answer)),
+        without=unknown_lines(*used),
     )
 
 
-def _reason(problem: Problem, fleet: Fleet, answer: Answer, usd: float) -> str:
+def _reason(problem: Problem, fleet: Fleet, answer: Answer, usd: float, without: str) -> str:
     bought = [j for j in open_units(fleet) if not problem.units[j].metered]
     number = sum(int(fleet.units[j]) * problem.units[j].size for j in bought)
     metered = len(open_units(fleet)) - len(bought)
@@ -119,7 +128,8 @@ def _reason(problem: Problem, fleet: Fleet, answer: Answer, usd: float) -> str:
     )
     return (
         f"one fleet of {' and '.join(things)} serves "
-        f"{text.counted(len(problem.workloads), 'workload')} for {text.usd(usd)} a year; {how}"
+        f"{text.counted(len(problem.workloads), 'workload')} for {text.usd(usd)} a year"
+        f"{f' without {without}' if without else ''}; {how}"
     )
 
 
