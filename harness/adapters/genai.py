@@ -14,6 +14,7 @@ from harness.adapters.options import LocalRuntime
 from harness.adapters.session import SequenceSession, read_options
 from harness.errors import PrerequisiteError, UnsupportedError
 from harness.models.exports import genai_folder
+from harness.models.llama_genai import end_token
 from harness.models.onnx_graph import count_operators
 from harness.schema.model import LlamaModel
 
@@ -86,19 +87,24 @@ class GenaiAdapter(LocalRuntime):
 
 
 class _Engine:
-    """One generator for all requests of a batch size, wound back before each: its buffers stay."""
+    """One generator for all requests of a batch size, wound back before each: its buffers stay.
+
+    A generator fills up a sequence that chose its end token. Answers are as long as they are asked
+    for, so such a sequence is fed again.
+    """
 
     pads = False
     batches_chosen = False  # a generator takes tokens of a batch once, then feeds its own
 
     def __init__(self, model: onnxruntime_genai.Model, architecture: LlamaModel) -> None:
         self._model, self._length = model, architecture.context + 1
-        self._generated = False
+        self._end = end_token(architecture)
+        self._fed: list[NDArray[np.int32]] = []
         self._batch = 1
         self._generator = self._start()
 
     def begin(self, features: NDArray[np.float32] | None, padding: NDArray[np.int64]) -> None:
-        self._generated = False
+        self._fed = []
         if len(padding) == self._batch:
             self._generator.rewind_to(0)
             return
@@ -114,13 +120,25 @@ class _Engine:
         return onnxruntime_genai.Generator(self._model, parameters)
 
     def next_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        # The generator itself feeds the token that it has chosen.
-        if not self._generated:
-            self._generator.append_tokens(tokens.astype(np.int32))
-            self._generated = True
+        first = not self._fed
+        self._fed.append(tokens.astype(np.int32))
+        # The generator itself feeds the token that it has chosen, unless that is its end.
+        if first:
+            self._generator.append_tokens(self._fed[0])
+        elif (tokens == self._end).any():
+            self._go_on()
         self._generator.generate_next_token()
         chosen: NDArray[np.int64] = self._generator.get_next_tokens().astype(np.int64)
         return chosen
+
+    def _go_on(self) -> None:
+        """Take the sequences beyond the end token that the last step chose in one of them."""
+        if self._batch == 1:
+            self._generator.append_tokens(self._fed[-1])
+            return
+        # A batch takes tokens at its beginning only.
+        self._generator.rewind_to(0)
+        self._generator.append_tokens(np.concatenate(self._fed, axis=1))
 
     def next_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         self._generator.append_tokens(tokens.astype(np.int32))

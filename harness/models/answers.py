@@ -139,9 +139,12 @@ def _question(prompt: Prompt) -> Question | str:
         if answer is not None or choices is not None:
             return "has either a 'pattern', or an 'answer', or an 'answer' among 'choices'"
         try:
-            return Question(prompt, pattern=re.compile(pattern))
+            compiled = re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
             return f"'pattern' is no regular expression: {error}"
+        if compiled.search(""):
+            return "'pattern' is found in an empty answer, which would count as right"
+        return Question(prompt, pattern=compiled)
     answers = _texts([answer] if isinstance(answer, str) else answer)
     if answers is None:
         return "needs a 'pattern' or an 'answer': a text, or a list of texts that are all right"

@@ -63,6 +63,47 @@ def follows_from_others(name: str, model: LlamaModel) -> bool:
     return tied or name.endswith(ROTARY)
 
 
+def stated(config: dict[str, object]) -> dict[str, object]:
+    """Return what `config` says; null is what it leaves out."""
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def rotary(config: dict[str, object], path: Path) -> tuple[object, object]:
+    """Return the base of the rotary positions in `config` (None: not said), and their scaling.
+
+    Old files have `rope_theta` and `rope_scaling`, new ones `rope_parameters`. SpecError if they
+    contradict each other, since versions of transformers do not read the same ones.
+    """
+    parts = [config.get(name) or {} for name in ("rope_parameters", "rope_scaling")]
+    thetas, scalings = [config.get("rope_theta")], []
+    for part in parts:
+        if not isinstance(part, dict):
+            raise SpecError(f"{path} has rotary positions that are no object: {part!r}")
+        thetas.append(part.get("rope_theta"))
+        scalings.append(part.get("rope_type", part.get("type")))
+    bases = [theta for theta in thetas if theta is not None]
+    if any(base != bases[0] for base in bases):
+        raise SpecError(
+            f"{path} has the bases {' and '.join(map(repr, bases))} of its rotary positions",
+            hint="leave the one that the model was trained with",
+        )
+    scaled = [scaling for scaling in scalings if scaling not in (None, "default")]
+    return bases[0] if bases else None, scaled[0] if scaled else "default"
+
+
+def end_tokens(weights: Path) -> frozenset[int]:
+    """Return the tokens that end an answer, by the config.json beside `weights`; none without it.
+
+    A file that is no configuration has none here: loading the weights says what is wrong with it.
+    """
+    try:
+        config = json.loads((weights.parent / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return frozenset()
+    ends = config.get("eos_token_id") if isinstance(config, dict) else None
+    return frozenset(e for e in (ends if isinstance(ends, list) else [ends]) if isinstance(e, int))
+
+
 def check_config(path: Path, model: LlamaModel) -> None:
     """Raise SpecError, with what to write, unless the config.json at `path` describes `model`."""
     try:
@@ -72,10 +113,7 @@ def check_config(path: Path, model: LlamaModel) -> None:
         raise SpecError(f"{path} is not the configuration of a model: {error!r}") from error
     if kind != "llama":
         raise SpecError(f"{path} describes a '{kind}' model; only 'llama' ones can be built")
-    ropes = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if not isinstance(ropes, dict):
-        raise SpecError(f"{path} has rotary positions that are no object: {ropes!r}")
-    scaling = ropes.get("rope_type", ropes.get("type", "default"))
+    theta, scaling = rotary(config, path)
     odd = [f"{n} {config[n]!r}" for n, value in PLAIN.items() if config.get(n, value) != value]
     if scaling != "default":
         odd.append(f"rope_type {scaling!r}")
@@ -84,9 +122,9 @@ def check_config(path: Path, model: LlamaModel) -> None:
         odd.append(f"head_dim {config['head_dim']}")
     if odd:
         raise SpecError(f"{path} has {', '.join(odd)}, which the Llama built here has not")
-    said = {"num_key_value_heads": heads, "tie_word_embeddings": False} | config
+    said = {"num_key_value_heads": heads, "tie_word_embeddings": False} | stated(config)
     given = {ours: said.get(theirs) for theirs, ours in FIELDS.items()}
-    given["rope_theta"] = config.get("rope_theta", ropes.get("rope_theta"))
+    given["rope_theta"] = theta
     wrong = {
         name: value
         for name, value in given.items()

@@ -30,6 +30,7 @@ from harness.models.requests import (
 from harness.models.rows import input_rows, read_rows
 from harness.models.texts import WORDS, as_words
 from harness.models.transactions import NAMES, draw_transactions
+from harness.models.whisper import speech_prefix
 from harness.schema.inputs import (
     AudioInputs,
     CardBursts,
@@ -45,10 +46,6 @@ from harness.schema.own import AudioFileInputs, PromptFileInputs
 from harness.schema.tasks import Turns
 from harness.schema.workload import Workload
 from harness.yaml_reader import display_name
-
-WHISPER_VOCABULARY = 51_865
-WHISPER_PREFIX = (50_258, 50_259, 50_359, 50_363)
-"""Start of transcript, English, transcribe, no timestamps: Whisper's multilingual token ids."""
 
 MOST_LENGTHS = 10_000_000
 MEAN_WITHIN = 0.01
@@ -206,12 +203,6 @@ def _lognormal(
     assert mean is not None
     assert sigma is not None
     return rng.lognormal(math.log(mean) - sigma**2 / 2, sigma, count)
-
-
-def speech_prefix(model: WhisperModel) -> NDArray[np.int64]:
-    """Return the tokens that decoding starts from: Whisper's own; token 0 of a small vocabulary."""
-    whole = model.vocabulary >= WHISPER_VOCABULARY
-    return np.array(WHISPER_PREFIX if whole else (0,), dtype=np.int64)
 
 
 def inputs_hash(requests: Sequence[Request]) -> str:

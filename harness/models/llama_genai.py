@@ -30,8 +30,7 @@ INT32 = 6
 def build_genai(weights: Weights, architecture: LlamaModel, folder: Path) -> None:
     """Write model.onnx, model.data and genai_config.json into `folder`, float32.
 
-    There is no tokenizer, as requests are token ids, and no end token, so that every answer has the
-    length that was asked for.
+    There is no tokenizer, as requests are token ids. The runtime ends answers with `end_token`.
     """
     a = architecture
     with Graph(folder / "model.onnx") as graph:
@@ -59,8 +58,9 @@ def write_configuration(architecture: LlamaModel, folder: Path) -> None:
             # The last token that is generated is not fed back: it needs no position.
             "context_length": a.context + 1,
             "bos_token_id": 0,
-            "eos_token_id": [],
-            "pad_token_id": 0,
+            "eos_token_id": [end_token(a)],
+            # No token: what a prompt ends with would be taken for padding, and left unseen.
+            "pad_token_id": -1,
             "decoder": {
                 "filename": "model.onnx",
                 "session_options": {"provider_options": []},
@@ -90,6 +90,15 @@ def write_configuration(architecture: LlamaModel, folder: Path) -> None:
         },
     }
     (folder / CONFIGURATION).write_text(json.dumps(configuration, indent=1, sort_keys=True))
+
+
+def end_token(architecture: LlamaModel) -> int:
+    """Return the token that ends a sequence for the runtime, which has no way to have none.
+
+    With an empty list of end tokens it takes the padding's. The last one is seldom chosen:
+    vocabularies end with reserved and with filling tokens.
+    """
+    return architecture.vocabulary - 1
 
 
 def _write(graph: Graph, weights: Weights, a: LlamaModel, *, chosen: bool = False) -> None:

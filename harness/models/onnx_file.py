@@ -110,7 +110,7 @@ def build_onnx(architecture: OnnxFileModel, data: Path, folder: Path) -> None:
         last = _free("score", taken)
         taken.add(last)
         if constant is not None:
-            inputs.append(f"{last}_constant")
+            inputs.append(_free(f"{last}_constant", taken))
             array = np.array(constant, dtype=np.int64)
             graph.initializer.append(numpy_helper.from_array(array, inputs[1]))
         node = helper.make_node(kind, inputs, [last])
@@ -143,7 +143,7 @@ def onnx_scores(folder: Path, features: NDArray[np.float32]) -> NDArray[np.float
     """Return the scores (float64 [n]) of `features` by ONNX's own reference evaluator in numpy.
 
     It shares no code with any runtime that is measured. Raises UnsupportedError if it has no
-    implementation of an operator of the graph.
+    implementation of an operator of the graph, SpecError if it gives another number of scores.
     """
     import onnx
     from onnx.reference import ReferenceEvaluator
@@ -159,7 +159,14 @@ def onnx_scores(folder: Path, features: NDArray[np.float32]) -> NDArray[np.float
             f"ONNX's reference evaluator does not compute this model: {_first_line(error)}",
             hint="the gate 'labelled_rows' needs it, to tell whether a target computes it rightly",
         ) from error
-    return np.concatenate(parts).astype(np.float64)
+    scores = np.concatenate([part.reshape(-1) for part in parts]).astype(np.float64)
+    if len(scores) != len(features):
+        raise SpecError(
+            f"the ONNX file gives {len(scores)} scores for {len(features)} rows: its output has "
+            "another shape than it declares",
+            hint="export it again with the true shape, and say which 'column' is the score",
+        )
+    return scores
 
 
 def _check_places(model: onnx.ModelProto, architecture: OnnxFileModel, path: Path) -> None:
@@ -228,6 +235,8 @@ def _names(model: onnx.ModelProto, architecture: OnnxFileModel, path: Path) -> t
     ):
         names = [value.name for value in values if value.name not in weights]
         listed = ", ".join(names)
+        if what == "input" and len(names) > 1:
+            raise SpecError(f"{path} has the inputs {listed}; one matrix of rows is supported")
         if declared is None and len(names) == 1:
             declared = names[0]
         elif declared is None:
@@ -237,8 +246,6 @@ def _names(model: onnx.ModelProto, architecture: OnnxFileModel, path: Path) -> t
             )
         elif declared not in names:
             raise SpecError(f"{path} has no {what} '{declared}', but {listed}")
-        if what == "input" and len(names) != 1:
-            raise SpecError(f"{path} has the inputs {listed}; one matrix of rows is supported")
         found.append(declared)
     return found[0], found[1]
 

@@ -156,14 +156,13 @@ def _config(path: Path) -> dict[str, object]:
 
 
 def _llama(config: dict[str, object], model: HuggingFaceModel, path: Path) -> dict[str, object]:
-    ropes = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    theta = config.get("rope_theta", ropes.get("rope_theta") if isinstance(ropes, dict) else None)
+    theta, _ = hugging_face.rotary(config, path)
     # What a config.json may leave out, as transformers reads it.
     said = {
         "num_key_value_heads": config.get("num_attention_heads"),
         "tie_word_embeddings": False,
         "rms_norm_eps": 1e-6,
-    } | config
+    } | hugging_face.stated(config)
     fields = {ours: said.get(theirs) for theirs, ours in hugging_face.FIELDS.items()}
     positions = config.get("max_position_embeddings", CONTEXT)
     if not isinstance(positions, int):
@@ -194,4 +193,12 @@ def _whisper(config: dict[str, object], model: HuggingFaceModel, path: Path) -> 
         raise SpecError(f"{path} has {', '.join(odd)}, which the Whisper built here has not")
     if model.context is not None:
         raise SpecError("'model.context' is for text; a Whisper has the one of its config.json")
+    start, size = config.get("decoder_start_token_id"), config.get("vocab_size")
+    # transformers writes Whisper's own start also beside a small vocabulary, which lacks it.
+    if (
+        isinstance(start, int)
+        and isinstance(size, int)
+        and 0 < start < size < whisper.ENGLISH_VOCABULARY
+    ):
+        fields["start_token"] = start
     return fields | {"frames": 2 * positions}

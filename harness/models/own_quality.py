@@ -9,13 +9,14 @@ import numpy as np
 from harness.errors import SpecError
 from harness.models.answers import answer_requests, count_right, read_questions
 from harness.models.asked import Ask, text_of
-from harness.models.inputs import speech_prefix
+from harness.models.hugging_face import end_tokens
 from harness.models.model import Model
 from harness.models.own_audio import plain_words, speech_requests, transcribed
 from harness.models.prompts import check_plain
 from harness.models.quality_metrics import word_error_rate
 from harness.models.text_quality import judge_windows
 from harness.models.tokenizer import OwnTokenizer, open_tokenizer
+from harness.models.whisper import speech_prefix
 from harness.schema.model import LlamaModel, ServedModel, WhisperModel
 from harness.schema.own import ExactAnswers, OwnText, Transcripts
 from harness.schema.workload import Workload
@@ -27,13 +28,18 @@ __all__ = ["judge_answers", "judge_text", "judge_transcripts", "tokenizer_of"]
 def tokenizer_of(
     gate: ExactAnswers | OwnText | Transcripts, workload: Workload, data: Path
 ) -> OwnTokenizer | None:
-    """Return the gate's tokenizer, which fits the model; None if it names none."""
+    """Return the gate's tokenizer, which fits the model; None if it names none.
+
+    An answer ends with it where the model's config.json says so, too.
+    """
     name = workload.tokenizer(gate)
     if name is None:
         return None
-    tokenizer = open_tokenizer(data / name)
-    if isinstance(workload.model, LlamaModel):
-        tokenizer.check(workload.model.vocabulary)
+    tokenizer, model = open_tokenizer(data / name), workload.model
+    if isinstance(model, LlamaModel):
+        tokenizer.check(model.vocabulary)
+    if isinstance(model, LlamaModel | WhisperModel) and model.weights is not None:
+        return tokenizer.ending(end_tokens(data / model.weights))
     return tokenizer
 
 

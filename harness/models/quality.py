@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from harness.errors import SpecError
 from harness.models import reference
 from harness.models.asked import Ask, BadOutputError, answers, generated, scored
-from harness.models.inputs import draw_requests, speech_prefix
+from harness.models.inputs import draw_requests
 from harness.models.model import Architecture, Model
 from harness.models.own_quality import judge_answers, judge_text, judge_transcripts
 from harness.models.quality_metrics import (
@@ -40,6 +40,7 @@ from harness.models.text_quality import judge_windows, regret_limit
 from harness.models.transactions import draw_transactions
 from harness.models.trees_mlp import reference_scores
 from harness.models.vector_quality import known_vectors, least_cosine
+from harness.models.whisper import speech_prefix
 from harness.schema.inputs import PromptInputs
 from harness.schema.model import LlamaModel, WhisperModel
 from harness.schema.own import AudioFileInputs, ExactAnswers, OwnText, PromptFileInputs, Transcripts
@@ -114,7 +115,10 @@ def evaluate(
             values = _judge_fraud(gate, model, ask)
         elif isinstance(gate, RowQuality):
             features, labels = judged_rows(gate, workload, data)
-            values = _compare(labels, true_scores(model, features, cache), features, ask)
+            truth = true_scores(model, features, cache)
+            if labels is None:
+                _check_spread(truth, gate)
+            values = _compare(labels, truth, features, ask)
         elif isinstance(gate, VectorAgreement):
             values = _judge_vectors(gate, ask, data)
         elif isinstance(gate, ExactAnswers):
@@ -241,6 +245,18 @@ def _judge_fraud(gate: FraudQuality, model: Model, ask: Ask) -> dict[str, float]
     if not labels.any():
         raise SpecError(f"no fraud among {gate.rows} rows of seed {gate.seed}: raise 'rows'")
     return _compare(labels, reference_scores(model.weights(), features), features, ask)
+
+
+def _check_spread(truth: NDArray[np.float64], gate: RowQuality) -> None:
+    """Raise SpecError if a target that gives every row one score would pass without labels."""
+    spread = float(truth.max() - truth.min())
+    if spread <= gate.score_difference_max:
+        raise SpecError(
+            f"the model's own scores of the {len(truth)} rows of {gate.file} lie within "
+            f"{spread:.3g} of each other: a target that gives all rows one score would pass with "
+            f"score_difference_max: {gate.score_difference_max:g}",
+            hint="lower score_difference_max, add rows that differ, or name a 'label'",
+        )
 
 
 def _compare(

@@ -24,18 +24,31 @@ MOST_BYTES = 200_000_000
 LEAST_SHARE = 0.9
 """Of a model's vocabulary: models pad theirs, but a smaller tokenizer is another model's."""
 END_MARKS = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<eos>")
-"""How tokens are called that end an answer; a tokenizer.json does not say which one does."""
+"""How tokens are called that end an answer; a tokenizer.json does not say which one does.
+
+A config.json does, but it may name the end of a text alone, and not that of a turn.
+"""
 
 
 class OwnTokenizer:
-    """A tokenizer.json. `source` is its name in messages."""
+    """A tokenizer.json. `source` is its name in messages.
 
-    def __init__(self, tokenizer: Tokenizer, source: str) -> None:
+    `ends` are the tokens that end an answer, beside those that are called so.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, source: str, ends: frozenset[int] = frozenset()
+    ) -> None:
         self._tokenizer = tokenizer
         self.source = source
-        self.size = tokenizer.get_vocab_size()
+        # By the highest number: there may be gaps between added tokens.
+        self.size = 1 + max(tokenizer.get_vocab().values(), default=-1)
         found = (tokenizer.token_to_id(mark) for mark in END_MARKS)
-        self.ends = frozenset(token for token in found if token is not None)
+        self.ends = ends.union(token for token in found if token is not None)
+
+    def ending(self, ends: frozenset[int]) -> OwnTokenizer:
+        """Return the same tokenizer with `ends` among the tokens that end an answer."""
+        return OwnTokenizer(self._tokenizer, self.source, ends)
 
     def encode(self, text: str, *, special: bool = True) -> NDArray[np.int64]:
         """Return the token numbers of `text`, int64 [length].

@@ -20,6 +20,14 @@ LONGEST_PERIOD = 10_000
 """Of the encoder's sinusoidal positions, in units of 2 pi frames."""
 SPREAD = 0.1
 """Drawn biases and norms spread, so that a runtime that forgets one is found out."""
+ENGLISH_VOCABULARY = 51_864
+"""Of Whisper's smallest vocabulary, that of its models for English alone."""
+ENGLISH_PREFIX = (50_257, 50_362)
+"""Start of transcript, no timestamps."""
+START, ENGLISH = 50_258, 50_259
+"""Start of transcript and the first language, in the vocabularies of more languages."""
+LANGUAGES, LANGUAGES_V3, BANDS_V3 = 99, 100, 128
+"""large-v3 knows one language more, and is the first with 128 bands."""
 
 
 def parameter_shapes(architecture: WhisperModel) -> dict[str, tuple[int, ...]]:
@@ -72,6 +80,22 @@ def parameter_shapes(architecture: WhisperModel) -> dict[str, tuple[int, ...]]:
         shapes |= attention(f"{name}.encoder_attn") | norm(f"{name}.encoder_attn_layer_norm")
         shapes |= feed_forward(name)
     return shapes | norm("model.decoder.layer_norm")
+
+
+def speech_prefix(model: WhisperModel) -> NDArray[np.int64]:
+    """Return the tokens that decoding starts from: those for an English transcript without times.
+
+    Of a vocabulary smaller than Whisper's the `start_token`, or 0. After the languages come
+    translate, transcribe, start of LM, previous text, no speech and no timestamps. Source:
+    https://github.com/openai/whisper/blob/main/whisper/tokenizer.py
+    """
+    if model.vocabulary < ENGLISH_VOCABULARY:
+        return np.array([model.start_token or 0], dtype=np.int64)
+    if model.vocabulary == ENGLISH_VOCABULARY:
+        return np.array(ENGLISH_PREFIX, dtype=np.int64)
+    third = model.mel_bands == BANDS_V3 and model.vocabulary > ENGLISH_VOCABULARY + 1
+    translate = ENGLISH + (LANGUAGES_V3 if third else LANGUAGES)
+    return np.array([START, ENGLISH, translate + 1, translate + 5], dtype=np.int64)
 
 
 def draw_weights(architecture: WhisperModel) -> dict[str, NDArray[np.float32]]:

@@ -53,7 +53,10 @@ class LlamaModel(Spec):
 
 
 class WhisperModel(Spec):
-    """A Whisper-architecture encoder-decoder over log-mel frames (100 frames a second)."""
+    """A Whisper-architecture encoder-decoder over log-mel frames (100 frames a second).
+
+    `start_token` is what decoding starts from where the vocabulary is smaller than Whisper's own.
+    """
 
     family: Literal["whisper"]
     mel_bands: Count = 80
@@ -64,11 +67,14 @@ class WhisperModel(Spec):
     decoder_layers: Count
     heads: Count
     text_context: Count = 448
+    start_token: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=absent)
     seed: Seed = 0
     weights: Text | None = None
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
+        if (self.start_token or 0) >= self.vocabulary:
+            raise ValueError("'start_token' is no token of the 'vocabulary'")
         if self.hidden % self.heads:
             raise ValueError("'hidden' must be a multiple of 'heads'")
         if self.frames % 2:

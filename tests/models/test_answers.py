@@ -95,6 +95,7 @@ def test_too_few_questions_to_show_the_accuracy_are_refused(tmp_path, accuracy):
         ({"prompt": "a", "answer": "..."}, "needs a 'pattern' or an 'answer'"),
         ({"prompt": "a", "answer": 5}, "needs a 'pattern' or an 'answer'"),
         ({"prompt": "a", "pattern": "("}, "is no regular expression"),
+        ({"prompt": "a", "pattern": "yes|"}, "is found in an empty answer"),
         ({"prompt": "a", "pattern": "a", "answer": "b"}, "has either"),
         ({"prompt": "a", "choices": ["A"], "answer": "A"}, "at least two different"),
         ({"prompt": "a", "choices": ["A", "B"], "answer": "C"}, "one of the 'choices'"),
@@ -137,6 +138,21 @@ def test_a_model_computed_here_is_judged_by_its_tokens(tmp_path):
     assert all(isinstance(request, TextRequest) for request in asked)
     assert [len(request.prompt) for request in asked] == [5] * 8
     assert {request.max_new_tokens for request in asked} == {5}
+
+
+@pytest.mark.parametrize("eos", [7, [1, 7]])
+def test_an_answer_ends_where_config_json_says(tmp_path, eos):
+    tokenizer_file(tmp_path / "tokenizer.json")
+    (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": eos}))
+    (tmp_path / "q.jsonl").write_text('{"prompt": "what", "answer": "ab"}\n' * 8)
+    llama = make_workload().model.model_dump() | {"weights": "model.safetensors"}
+    made = workload(model=llama, inputs=PROMPTS | {"tokenizer": "tokenizer.json"},
+                    tokenizer="tokenizer.json", max_new_tokens=4)  # fmt: skip
+    (check,) = evaluate(
+        made.quality[0], workload=made, model=None, data=tmp_path, cache=tmp_path,
+        ask=lambda requests: [Output(tokens=[2, 3, 7, 9]) for _ in requests],
+    )  # fmt: skip
+    assert check.passed
 
 
 def body(request, **server):

@@ -61,6 +61,13 @@ def test_what_config_json_may_leave_out_is_as_transformers_has_it(folder):
     assert (model.norm_epsilon, model.rope_theta) == (1e-6, 10_000.0)
 
 
+def test_null_is_what_config_json_leaves_out(folder):
+    change(folder, num_key_value_heads=None, rope_theta=None, rope_scaling=None)
+    with pytest.raises(SpecError, match="k_proj"):
+        build_model(of(folder), "text_generation", cache=folder, data=folder).weights()
+    assert of(folder).kv_heads == LLAMA.heads
+
+
 def test_positions_are_bounded_unless_more_are_asked_for(folder):
     change(folder, max_position_embeddings=131_072)
     assert of(folder).context == 2048
@@ -77,6 +84,8 @@ def test_positions_are_bounded_unless_more_are_asked_for(folder):
         ({"model_type": "whisper"}, "does not do text_generation"),
         ({"model_type": ...}, "describes a 'None' model"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "rope_type 'llama3'"),
+        ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "rope_type 'linear'"),
+        ({"rope_theta": 5e5}, r"the bases 500000\.0 and 10000\.0 of its rotary positions"),
         ({"attention_bias": True}, "attention_bias"),
         ({"head_dim": 5}, "head_dim 5"),
         ({"hidden_act": "gelu"}, "hidden_act"),
@@ -190,6 +199,7 @@ def test_folders_of_transformers_compute_what_transformers_does(tmp_path):
     built = build_model(named, "speech_to_text", cache=tmp_path / "cache", data=tmp_path)
     assert isinstance(built.architecture, WhisperModel)
     assert (built.architecture.frames, built.architecture.text_context) == (60, 24)
+    assert built.architecture.start_token == 1
     features = np.random.default_rng(0).standard_normal((20, 60), dtype=np.float32)
     with torch.no_grad():
         truth = whisper(

@@ -4,8 +4,9 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from harness.errors import SpecError, UnsupportedError
 from harness.models.build import build_model
@@ -218,6 +219,25 @@ def test_weights_that_the_workload_does_not_name_are_refused_with_what_to_write(
 def test_a_signature_that_does_not_fit_is_named(tmp_path, change, said):
     onnx_file(tmp_path / "model.onnx")
     assert said in refused(OnnxFileModel(family="onnx", file="model.onnx", **change), tmp_path)
+
+
+def test_a_second_input_is_refused_whether_or_not_one_is_named(tmp_path):
+    onnx_file(tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    model.graph.input.append(helper.make_tensor_value_info("Y", TensorProto.FLOAT, [None, 2]))
+    onnx.save(model, tmp_path / "model.onnx")
+    for named in ({}, {"input": "X"}):
+        spec = OnnxFileModel(family="onnx", file="model.onnx", column=1, **named)
+        assert "one matrix of rows is supported" in refused(spec, tmp_path)
+
+
+def test_what_is_added_to_a_graph_takes_no_name_of_it(tmp_path):
+    onnx_file(tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.int64), "score_constant"))
+    onnx.save(model, tmp_path / "model.onnx")
+    spec = OnnxFileModel(family="onnx", file="model.onnx", column=1)
+    assert onnx_scores(build(spec, tmp_path).onnx("standard"), draw_rows(8)[0]).shape == (8,)
 
 
 @pytest.mark.parametrize(

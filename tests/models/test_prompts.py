@@ -128,6 +128,20 @@ def test_wrong_csv_files_are_named_too(folder):
         assert said in str(caught.value), text
 
 
+def test_a_tokenizer_with_gaps_between_its_numbers_is_as_large_as_the_highest(folder):
+    path = tokenizer_file(folder / "tokenizer.json", size=60)
+    document = json.loads(path.read_text())
+    document["model"]["vocab"]["apart"] = 63
+    path.write_text(json.dumps(document))
+    tokenizer = open_tokenizer(path)
+    assert tokenizer.size == 64
+    assert tokenizer.decode([2, 63]) == "aapart"
+    document["model"]["vocab"]["apart"] = 64
+    path.write_text(json.dumps(document))
+    with pytest.raises(SpecError, match="has 65 tokens, the model 64"):
+        open_tokenizer(path).check(64)
+
+
 def test_another_models_tokenizer_is_refused(folder):
     for size in (40, 65):
         tokenizer_file(folder / "tokenizer.json", size=size)

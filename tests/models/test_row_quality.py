@@ -1,6 +1,7 @@
 """The gate on a user's own rows: a good target passes, a ruined one does not."""
 
 import numpy as np
+import onnx
 import pytest
 
 from harness.errors import SpecError
@@ -71,6 +72,21 @@ def test_without_a_label_only_the_scores_are_compared(folder):
     gate = {"kind": "labelled_rows", "file": "labelled.csv", "rows": 100}
     inputs = {"kind": "rows", "file": "rows.csv", "columns": list(NAMES)}
     assert set(judge(folder, TREES, quality=[gate], inputs=inputs)) == {"score_difference"}
+
+
+def test_a_limit_that_one_score_for_all_rows_would_keep_is_refused(folder):
+    gate = [{"kind": "labelled_rows", "file": "labelled.csv", "score_difference_max": 0.999}]
+    inputs = {"kind": "rows", "file": "rows.csv", "columns": list(NAMES)}
+    with pytest.raises(SpecError, match=r"one score would pass with score_difference_max: 0\.999"):
+        judge(folder, TREES, quality=gate, inputs=inputs)
+
+
+def test_an_onnx_file_whose_output_is_wider_than_declared_is_refused(folder):
+    model = onnx.load(folder / "model.onnx")
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(SpecError, match="gives 800 scores for 400 rows"):
+        judge(folder, {"family": "onnx", "file": "model.onnx"})
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,27 @@ def test_what_does_not_fit_is_refused(weights, features, tokens):
         whisper.reference_logits(weights, ARCHITECTURE, features, np.zeros(33, dtype=np.int64))
     with pytest.raises(SpecError, match="even 'hidden'"):
         whisper.parameter_shapes(make(hidden=33, heads=3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "prefix"),
+    [
+        ({}, [0]),
+        ({"start_token": 5}, [5]),
+        # English alone: tiny.en to medium.en.
+        ({"vocabulary": 51_864}, [50_257, 50_362]),
+        ({"vocabulary": 51_865}, [50_258, 50_259, 50_359, 50_363]),
+        # large-v3 and turbo: with Cantonese all tasks are one further on.
+        ({"vocabulary": 51_866, "mel_bands": 128}, [50_258, 50_259, 50_360, 50_364]),
+        # Tokens of one's own come after Whisper's.
+        ({"vocabulary": 51_900}, [50_258, 50_259, 50_359, 50_363]),
+        ({"vocabulary": 51_900, "mel_bands": 128}, [50_258, 50_259, 50_360, 50_364]),
+    ],
+)
+def test_decoding_starts_with_the_tokens_of_the_vocabulary(changes, prefix):
+    assert whisper.speech_prefix(make(**changes)).tolist() == prefix
+
+
+def test_a_start_token_outside_the_vocabulary_is_refused():
+    with pytest.raises(ValueError, match="no token of the 'vocabulary'"):
+        make(start_token=97)
