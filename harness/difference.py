@@ -38,6 +38,19 @@ def sign_flip_p(differences: Sequence[float]) -> float | None:
     return float((sums >= observed * (1 - 1e-12)).mean())
 
 
+def fewer_p(base: int, base_runs: int, new: int, new_runs: int) -> float:
+    """Return the p of "runs of the new side do it as often as those of the base".
+
+    `base` of `base_runs` and `new` of `new_runs` did. One-sided: small where the new side's do it
+    less often. Exact, of the hypergeometric distribution (Fisher 1935).
+    """
+    did, runs = base + new, base_runs + new_runs
+    at_most = sum(
+        math.comb(new_runs, count) * math.comb(base_runs, did - count) for count in range(new + 1)
+    )
+    return at_most / math.comb(runs, did)
+
+
 def adjusted(p_values: Sequence[float]) -> list[float]:
     """Return the p values adjusted for all being looked at (Benjamini and Hochberg 1995)."""
     m = len(p_values)

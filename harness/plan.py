@@ -151,8 +151,9 @@ def missing(target: Target, machine: Mapping[str, Detected]) -> str | None:
         adapter = plugins.adapter(target.runtime.adapter)
     except HarnessError as error:
         return str(error) if error.hint is None else f"{error} ({error.hint})"
-    for package in getattr(adapter, "packages", ()):
-        if importlib.util.find_spec(package) is None:
+    packages: str | Sequence[str] = getattr(adapter, "packages", ())
+    for package in (packages,) if isinstance(packages, str) else packages:
+        if not _is_installed(package):
             remedy = getattr(adapter, "install", f"install what holds the module {package}")
             return f"the package '{package}' is not installed ({remedy})"
     if target.server is not None and (needed := lacking(target.server)):
@@ -162,6 +163,14 @@ def missing(target: Target, machine: Mapping[str, Detected]) -> str | None:
         if not gpus.value:
             return f"no NVIDIA GPU on this machine: {gpus.reason or 'none found'}"
     return None
+
+
+def _is_installed(module: str) -> bool:
+    """Return whether `module` can be found; what is within another imports that one."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except Exception:  # the outer module is missing, or fails in a way of its own
+        return False
 
 
 def unsupported(workload: Workload, target: Target, data: Path) -> str | None:

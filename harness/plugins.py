@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, cast
 
 from harness.documents import did_you_mean
-from harness.errors import AdapterError, HarnessError, SpecError
+from harness.errors import AdapterError, HarnessError, OptionError, SpecError
 from harness.yaml_reader import shown
 
 if TYPE_CHECKING:
@@ -90,14 +90,29 @@ def adapter(name: str) -> Adapter:
 def check_options(target: Target) -> None:
     """Raise OptionError if the adapter of `target` can say that one of its options is wrong.
 
-    Says nothing where the adapter cannot be loaded, or has no such check.
+    AdapterError if the check itself fails, or refuses in another way. Says nothing where the
+    adapter cannot be loaded, or has no such check.
     """
+    name = target.runtime.adapter
     try:
-        check = getattr(adapter(target.runtime.adapter), "check_options", None)
+        check = getattr(adapter(name), "check_options", None)
     except HarnessError:
         return
-    if callable(check):
+    if not callable(check):
+        return
+    try:
         check(target)
+    except OptionError:
+        raise
+    except HarnessError as error:
+        raise AdapterError(error.message, hint=error.hint) from error
+    except (Exception, SystemExit) as error:  # a plugin's code may do anything
+        plugin = _only(name, adapters(), "adapter")
+        raise AdapterError(
+            f"{plugin.title} could not check the options: {last_line(error)}",
+            hint=f"repair the options, or check_options() of {plugin.distribution}: "
+            "for a wrong option it raises OptionError",
+        ) from error
 
 
 def meter(name: str) -> Meter:

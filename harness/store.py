@@ -216,9 +216,13 @@ class Store:
                     f"{self.root} is in use by {holder}",
                     hint="wait for it to end, or name another folder with --results",
                 ) from error
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()}")
-            stream.flush()
+            try:
+                stream.truncate(0)
+                os.write(stream.fileno(), f"process {os.getpid()}".encode())
+            except OSError as error:
+                raise StoreError(
+                    f"cannot write {self.root}: {error.strerror or error}", hint=NO_SPACE
+                ) from error
             yield
 
     def rows(self, *, rebuild: bool = False) -> list[Row]:
@@ -226,20 +230,31 @@ class Store:
 
         `rebuild` makes it again from the records and their samples; so does an index that is
         damaged or of another version. Records that have vanished leave the index, and one whose
-        `record.json` is no longer what it was is read again, and named if it is damaged.
+        `record.json` is no longer what it was is read again, and named if it is damaged. Where it
+        cannot be written (a full disk, a folder that is read only), the answer is the same and is
+        not kept; StoreError if `rebuild` asked for it.
         """
         path = self.root / "index.sqlite"
         if not self.root.is_dir():
             return []
-        if rebuild:
-            _remove_index(path)
+        before = len(self.problems)
         try:
-            return self._fill(path)
-        except sqlite3.DatabaseError:
-            _remove_index(path)
-            return self._fill(path)
+            if rebuild:
+                _remove_index(path)
+            try:
+                return self._fill(path)
+            except sqlite3.DatabaseError:
+                del self.problems[before:]
+                _remove_index(path)
+                return self._fill(path)
+        except (sqlite3.DatabaseError, OSError) as error:
+            if rebuild:
+                said = error.strerror if isinstance(error, OSError) else None
+                raise StoreError(f"cannot write {path}: {said or error}", hint=NO_SPACE) from error
+            del self.problems[before:]
+            return self._fill(":memory:")
 
-    def _fill(self, path: Path) -> list[Row]:
+    def _fill(self, path: Path | str) -> list[Row]:
         with contextlib.closing(sqlite3.connect(path, timeout=30)) as index, index:
             version = index.execute("PRAGMA user_version").fetchone()[0]
             if version != INDEX_VERSION:

@@ -429,6 +429,8 @@ def test_cells_of_one_side_only_are_named_and_none_in_common_is_an_error():
     new = side("new", records("new", STEADY, start=100))
     answer = compare(base, new)
     assert answer.only_one_side == ("chat/server only in old",)
+    assert answer.regressions == ("chat/server: the new side has no run of it",)
+    assert compare(new, base).regressions == ()
     with pytest.raises(SpecError, match="no workload and scenario in common"):
         compare(base, new, scenario="offline")
 
@@ -446,3 +448,76 @@ def test_names_are_targets_runs_records_and_prefixes():
     with pytest.raises(SpecError) as caught:
         find_side("odl", everything)
     assert caught.value.hint == "measured targets: new, old"
+
+
+def apart(base, new):
+    """Return the comparison of two runs' records."""
+    return compare(side("base", base), side("new", new))
+
+
+def test_a_run_resumed_after_an_edit_counts_with_its_newest_declaration_alone():
+    edited = make_target("new", title="Another title")
+    before = records("new", STEADY[:2], start=100)
+    after = [
+        make_record(
+            WORKLOAD,
+            edited,
+            scenario="single_stream",
+            number=200 + repeat,
+            repeat=repeat,
+            run=RUN,
+            points=(make_point(WORKLOAD, latency_s=latency * 1.2, rate=1 / latency),),
+        )
+        for repeat, latency in enumerate(STEADY)
+    ]
+    (cell,) = compare(side("old", records("old", STEADY)), side("new", before, after)).cells
+    assert (cell.base_runs, cell.new_runs, cell.paired) == (5, 5, True)
+    assert cell.metrics[0].difference.ratio == pytest.approx(1.2)
+    assert "new: 2 runs left out: declared otherwise before the run was resumed" in cell.notes
+
+
+@pytest.mark.parametrize(("failed", "regressions"), [(2, 0), (3, 1)])
+def test_a_night_left_with_too_few_runs_for_a_verdict_is_no_good_night(failed, regressions):
+    new = records("box", STEADY[failed:], run=OTHER_RUN, start=100)
+    new += [
+        make_record(WORKLOAD, make_target("box"), scenario="single_stream", status="failed", **more)
+        for more in ({"number": 200 + r, "repeat": 4 + r, "run": OTHER_RUN} for r in range(failed))
+    ]
+    answer = apart(records("box", STEADY), new)
+    assert len(answer.regressions) == regressions
+    if regressions:
+        assert "has 2 usable of 5 runs, too few for a verdict" in answer.regressions[0]
+
+
+@pytest.mark.parametrize(("lost", "regressions"), [(1, 0), (3, 0), (4, 1)])
+def test_an_slo_kept_in_clearly_fewer_runs_is_lost(lost, regressions):
+    new = records("box", STEADY[:lost], run=OTHER_RUN, start=100, headline=None)
+    new += records("box", STEADY[lost:], run=OTHER_RUN, start=200)
+    base = records("box", STEADY)
+    assert len(apart(base, new).regressions) == regressions
+
+
+@pytest.mark.parametrize(("failing", "regressions"), [(0, 0), (3, 0), (4, 1), (5, 1)])
+def test_requests_that_begin_to_fail_are_a_regression_though_the_rest_is_as_fast(
+    failing, regressions
+):
+    def run(number, repeat, failed, run):
+        point = make_point(WORKLOAD, latency_s=STEADY[repeat], failed=failed)
+        return make_record(
+            WORKLOAD,
+            scenario="single_stream",
+            number=number,
+            repeat=repeat,
+            run=run,
+            points=(point,),
+        )
+
+    base = [run(1 + r, r, 0, RUN) for r in range(5)]
+    new = [run(100 + r, r, 1 if r < failing else 0, OTHER_RUN) for r in range(5)]
+    answer = apart(base, new)
+    assert len(answer.regressions) == regressions
+    assert all(
+        f"requests fail in {failing} of 5 runs of the new side (up to 1 % of them)" in text
+        for text in answer.regressions
+    )
+    assert apart(new, base).regressions == ()

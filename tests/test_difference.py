@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from harness.difference import (
     adjusted,
+    fewer_p,
     paired,
     sign_flip_p,
     unpaired,
@@ -135,3 +136,11 @@ def test_what_a_resolution_leaves_open_counts_against_equivalence():
     assert paired(a, b).p_equivalent(0.02) < 0.001
     assert paired(a, b).p_equivalent(0.02, resolution=0.01) > paired(a, b).p_equivalent(0.02)
     assert paired(a, b).p_equivalent(0.02, resolution=0.05) > 0.95
+
+
+def test_fewer_p_is_fishers_exact_test():
+    scipy_stats = pytest.importorskip("scipy.stats")
+    for base, base_runs, new, new_runs in ((5, 5, 1, 5), (5, 5, 5, 5), (3, 3, 0, 3), (4, 6, 2, 7)):
+        rows = [[new, new_runs - new], [base, base_runs - base]]
+        expected = scipy_stats.fisher_exact(rows, alternative="less").pvalue
+        assert fewer_p(base, base_runs, new, new_runs) == pytest.approx(expected)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness import plan as plan_module
+from harness.adapters.fake import FakeAdapter
 from harness.hardware import Detected
 from harness.plan import make_cell, make_plan, missing
 from tests.factories import make_target, make_workload
@@ -101,6 +102,21 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch) -> None:
     assert skip is not None
     assert "openvino" in skip
     assert "pip install" in skip
+
+
+@pytest.mark.parametrize(
+    ("packages", "lacks"),
+    [
+        ("numpy", None),
+        (("numpy", "numpy.linalg"), None),
+        ("no_such_sdk", "the package 'no_such_sdk' is not installed"),
+        (("numpy", "no_such_sdk.runtime"), "the package 'no_such_sdk.runtime' is not installed"),
+    ],
+)
+def test_a_package_may_be_named_alone_and_within_another(monkeypatch, packages, lacks) -> None:
+    monkeypatch.setattr(FakeAdapter, "packages", packages, raising=False)
+    skip = missing(make_target("box"), NO_GPU)
+    assert skip is None if lacks is None else str(skip).startswith(lacks)
 
 
 def test_an_unknown_adapter_is_named() -> None:

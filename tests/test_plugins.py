@@ -1,3 +1,4 @@
+import contextlib
 import sys
 from importlib import metadata
 from types import SimpleNamespace
@@ -6,7 +7,8 @@ import pytest
 
 from harness import plugins
 from harness.adapters.base import API_VERSION
-from harness.errors import AdapterError, SpecError
+from harness.errors import AdapterError, OptionError, SpecError
+from tests.factories import make_target
 
 
 def point(name, value, distribution, group="harness.adapters"):
@@ -127,3 +129,24 @@ def test_meters(register):
     with pytest.raises(AdapterError, match=r"the meter 'bad' of acme .* is no meter: no begin\(\)"):
         plugins.meter("bad")
     assert plugins.adapters() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        ("raise OptionError('no such option', 'x')", OptionError, "no such option"),
+        ("raise UnsupportedError('takes none')", AdapterError, "takes none"),
+        ("return target.runtime.options['x']", AdapterError, "acme could not check the options"),
+        ("raise SystemExit(3)", AdapterError, "acme could not check the options: SystemExit: 3"),
+        ("return None", None, ""),
+    ],
+)
+def test_a_check_of_options_that_fails_is_told_as_the_adapters(register, body, kind, said):
+    register(
+        "checks",
+        "from harness.errors import OptionError, UnsupportedError\n"
+        f"{GOOD}    def check_options(self, target):\n        {body}\n",
+    )
+    target = make_target("box", runtime={"adapter": "checks"})
+    with contextlib.nullcontext() if kind is None else pytest.raises(kind, match=said):
+        plugins.check_options(target)

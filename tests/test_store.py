@@ -12,6 +12,7 @@ import pytest
 from harness.errors import StoreError
 from harness.schema import Record
 from harness.store import Store, Stored, folder_of, new_ulid, ulid_time
+from tests.disk import files_up_to
 from tests.factories import make_record
 
 
@@ -204,3 +205,26 @@ def test_the_record_on_disk_is_strict_json(tmp_path: Path) -> None:
     text = (stored.folder / "record.json").read_text()
     assert Record.model_validate_json(text, strict=True) == stored.record
     assert stored.sha256 == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_disk_that_takes_no_index_still_lets_the_records_be_listed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    whole, torn = add(store), add(store)
+    (torn.folder / "record.json").write_text("{")
+    with files_up_to(0):
+        assert [row.id for row in store.rows()] == [whole.record.id]
+        assert len(store.problems) == 1
+        with pytest.raises(StoreError, match=r"cannot write .*index\.sqlite") as caught:
+            store.rows(rebuild=True)
+    assert caught.value.hint is not None
+    assert [row.id for row in store.rows()] == [whole.record.id]
+
+
+def test_a_full_disk_is_named_with_its_folder_when_a_run_begins(tmp_path: Path) -> None:
+    with (
+        files_up_to(0),
+        pytest.raises(StoreError, match=f"cannot write {tmp_path}") as caught,
+        Store(tmp_path).lock(),
+    ):
+        pass
+    assert "free some disk space" in str(caught.value.hint)

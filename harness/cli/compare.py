@@ -97,12 +97,21 @@ def command(
         raise SpecError(f"'{base}' and '{new}' cannot be compared: {reasons}")
     if as_json:
         echo_json(
-            {**dataclasses.asdict(answer), "regressions": answer.regressions},
+            {
+                **dataclasses.asdict(answer),
+                "only_one_side": answer.only_one_side,
+                "regressions": answer.regressions,
+            },
         )
     else:
         echo("\n".join(_text(answer)))
     if answer.regressions:
         sys.exit(1)
+    if not any(cell.metrics for cell in answer.cells):
+        raise SpecError(
+            f"no figure of '{base}' and '{new}' could be compared",
+            hint="the answer says why of each; a base without usable runs guards nothing",
+        )
 
 
 @functools.lru_cache(maxsize=16)

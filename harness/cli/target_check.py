@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.catalog import Catalog
 from harness.documents import load
-from harness.errors import OptionError, Problem, SpecError
+from harness.errors import AdapterError, OptionError, Problem, SpecError
 from harness.plugins import check_options
 from harness.schema import Target
 from harness.yaml_reader import Source
@@ -17,6 +17,8 @@ def option_problems(target: Target, source: Source) -> list[Problem]:
     except OptionError as error:
         steps = ("runtime", "options", error.option)
         return [source.problem(steps, error.message, hint=error.hint)]
+    except AdapterError as error:
+        return [source.problem(("runtime", "options"), error.message, hint=error.hint)]
     return []
 
 

@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.compare.cell import compare_cell
+from harness.compare.cell import RUNS_FOR_VERDICT, SIGNIFICANCE, compare_cell
 from harness.compare.comparison import Compared, ComparedCell, Comparison, Missing, Outcome, Refused
-from harness.compare.sides import Side, by_cell, find_side, incomparable, label, listed, newest_runs
+from harness.compare.sides import (
+    Side,
+    by_cell,
+    find_side,
+    incomparable,
+    label,
+    listed,
+    newest_runs,
+    of_newest_declaration,
+)
 from harness.compare.within import SamplesOf
 from harness.difference import adjusted
 from harness.errors import SpecError
@@ -29,8 +38,6 @@ __all__ = [
 ]
 
 THRESHOLD = 0.02
-SIGNIFICANCE = 0.05
-RUNS_FOR_VERDICT = 3
 RUNS_ADVISED = 5
 
 
@@ -63,10 +70,18 @@ def compare(
     cells: list[ComparedCell] = []
     refused: list[Refused] = []
     for key in sorted(common):
-        chosen = newest_runs(of_base[key], of_new[key])
-        reason = incomparable(*chosen)
+        everything = newest_runs(of_base[key], of_new[key])
+        first, second = chosen = tuple(of_newest_declaration(each) for each in everything)
+        reason = incomparable(first, second)
         if reason is None:
-            cells.append(compare_cell(key, *chosen, metrics, samples_of))
+            cell = compare_cell(key, first, second, metrics, samples_of)
+            earlier = tuple(
+                f"{name}: {_runs(len(whole) - len(kept))} left out: declared otherwise before the "
+                "run was resumed"
+                for name, whole, kept in zip(("base", "new"), everything, chosen, strict=True)
+                if len(kept) < len(whole)
+            )
+            cells.append(replace(cell, notes=(*earlier, *cell.notes)))
         else:
             refused.append(Refused(key[0], key[1], reason))
     return Comparison(
@@ -75,12 +90,8 @@ def compare(
         threshold=threshold,
         cells=_judged(cells, threshold),
         refused=tuple(refused),
-        only_one_side=tuple(
-            f"{label(key)} only in {side.name}"
-            for side, mine, others in ((base, of_base, of_new), (new, of_new, of_base))
-            for key in sorted(mine)
-            if key not in others
-        ),
+        only_in_base=tuple(label(key) for key in sorted(of_base.keys() - of_new.keys())),
+        only_in_new=tuple(label(key) for key in sorted(of_new.keys() - of_base.keys())),
     )
 
 

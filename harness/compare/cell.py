@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from harness import units
 from harness.compare.comparison import Compared, ComparedCell, Missing
 from harness.compare.sides import CellKey, unusable
 from harness.compare.within import SamplesOf, Windows, why_none, within_runs
-from harness.difference import paired, unpaired
+from harness.difference import fewer_p, paired, unpaired
 from harness.schema.record import Metric, Point, Record
 from harness.schema.scenario import Server
 
+SIGNIFICANCE = 0.05
+RUNS_FOR_VERDICT = 3
 THROUGHPUT = "throughput_requests_per_s"
 ENERGY = "energy_j_per_request@"
 VARYING = frozenset({"load_average_1_min", "cpu_current_mhz"})
@@ -42,6 +45,10 @@ def compare_cell(
     first, second = usable
     if first and not second:
         lost.append("the new side has no usable run")
+    elif len(second) < RUNS_FOR_VERDICT <= min(len(first), len(new)):
+        lost.append(
+            f"the new side has {len(second)} usable of {len(new)} runs, too few for a verdict"
+        )
     if first and second:
         lost += _lost(first, second)
         notes += _changes(first, second)
@@ -83,9 +90,28 @@ def _lost(base: Sequence[Record], new: Sequence[Record]) -> list[str]:
     lost = []
     if all(r.quality_passed for r in base) and not all(r.quality_passed for r in new):
         lost.append("the new side does not pass the quality gate, the base does")
-    if any(r.headline is not None for r in base) and all(r.headline is None for r in new):
+    kept = [sum(r.headline is not None for r in side) for side in (base, new)]
+    if kept[0] and not kept[1]:
         lost.append("the new side keeps the SLO at no load, the base does")
+    elif fewer_p(kept[0], len(base), kept[1], len(new)) <= SIGNIFICANCE:
+        lost.append(
+            f"{len(new) - kept[1]} of {len(new)} runs of the new side keep the SLO at no load, "
+            f"{len(base) - kept[0]} of {len(base)} of the base"
+        )
+    whole = [sum(not _failing(r) for r in side) for side in (base, new)]
+    if fewer_p(whole[0], len(base), whole[1], len(new)) <= SIGNIFICANCE:
+        lost.append(
+            f"requests fail in {len(new) - whole[1]} of {len(new)} runs of the new side (up to "
+            f"{units.percent(max(map(_failing, new)))} of them), "
+            f"in {len(base) - whole[0]} of {len(base)} of the base"
+        )
     return lost
+
+
+def _failing(record: Record) -> float:
+    """Return the share of the requests that failed at the headline."""
+    point = record.headline_point
+    return point.failed / point.requests if point is not None and point.requests else 0.0
 
 
 def _changes(base: Sequence[Record], new: Sequence[Record]) -> list[str]:

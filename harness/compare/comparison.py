@@ -95,12 +95,21 @@ class Comparison:
     threshold: float
     cells: tuple[ComparedCell, ...]
     refused: tuple[Refused, ...]
-    only_one_side: tuple[str, ...]
+    only_in_base: tuple[str, ...]
+    only_in_new: tuple[str, ...]
+
+    @property
+    def only_one_side(self) -> tuple[str, ...]:
+        """What one side alone has, in words."""
+        return (
+            *(f"{place} only in {self.base}" for place in self.only_in_base),
+            *(f"{place} only in {self.new}" for place in self.only_in_new),
+        )
 
     @property
     def regressions(self) -> tuple[str, ...]:
         """What got worse beyond the threshold, or is lost, in words; empty if nothing did."""
-        found = []
+        found = [f"{place}: the new side has no run of it" for place in self.only_in_base]
         for cell in self.cells:
             place = f"{cell.workload}/{cell.scenario}"
             found += [f"{place}: {text}" for text in cell.lost]

@@ -87,6 +87,19 @@ def newest_runs(
     return first, second
 
 
+def of_newest_declaration(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Return those of `records`, all of one run, that were declared as the newest of them.
+
+    A run that is resumed after an edit measures its cells anew, beside those of before.
+    """
+
+    def declaration(record: Record) -> str:
+        return record.cell.model_dump_json(exclude={"id", "repeat"})
+
+    newest = declaration(max(records, key=lambda r: r.id))
+    return tuple(r for r in records if declaration(r) == newest)
+
+
 def incomparable(base: Sequence[Record], new: Sequence[Record]) -> str | None:
     """Return why the figures of the two sides would not mean the same; None if they do."""
     if {r.id for r in base} & {r.id for r in new}:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.store import NO_SPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,16 @@ class Ledger:
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                os.write(descriptor, line)
+                # A disk that is filling up takes a part without a word, and refuses the rest.
+                while line:
+                    line = line[os.write(descriptor, line) :]
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise StoreError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise StoreError(
+                f"cannot write {self.path}: {error.strerror or error}", hint=NO_SPACE
+            ) from error
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events. A torn last line is left out; a damaged one elsewhere: StoreError."""
@@ -64,7 +69,10 @@ class Ledger:
         for number, line in enumerate(lines, 1):
             event = _parse(line)
             if event is None:
-                raise StoreError(f"{self.path}:{number}: damaged line")
+                raise StoreError(
+                    f"{self.path}:{number}: damaged line",
+                    hint="the records are whole; move this file away, and run without --resume",
+                )
             events.append(event)
         return events
 

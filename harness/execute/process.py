@@ -32,6 +32,8 @@ OUTPUT_LIMIT_BYTES = 50_000_000
 TAIL_BYTES = 8_000
 RESULT_LIMIT_BYTES = 100_000_000
 START_LIMIT_S = 60.0
+END_LIMIT_S = 15.0
+"""How long a process may take to end once it has told its result."""
 DRAIN_S = 2.0
 LAST_LINE_CHARACTERS = 300
 STYLING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -44,12 +46,14 @@ class Ending:
     """How a cell's process ended: with a `result`, or with a `failure`.
 
     `left_running` names the processes that it had started and not ended; they are gone now.
+    `after_result` says how the process ended if it did so badly, but after its result was whole.
     """
 
     result: Result | None
     failure: Failure | None
     phases: list[str] = field(default_factory=list)
     left_running: list[str] = field(default_factory=list)
+    after_result: str | None = None
 
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -124,6 +128,7 @@ class _Watch:
         self._reported: Failure | None = None
         self._result: Result | None = None
         self._junk: str | None = None
+        self._after_result: str | None = None
         self._phases: list[str] = []
 
     def send(self, descriptor: int, data: bytes) -> None:
@@ -148,6 +153,10 @@ class _Watch:
                 selector.register(pid, selectors.EVENT_READ, None)
                 while self._killed is None:
                     left = self._deadline - time.monotonic()
+                    if left <= 0 and self._result is not None:
+                        # A thread that a runtime left running keeps Python from ending.
+                        self._after_result = f"did not end within {END_LIMIT_S:.0f} s"
+                        break
                     if left <= 0:
                         self._kill(
                             "hang", f"no end of '{self._phase}' within {self._limit_s:.0f} s"
@@ -215,6 +224,7 @@ class _Watch:
                 self._reported = Failure.model_validate_json(json.dumps(event["failure"]))
             elif kind == "result":
                 self._result = Result.model_validate_json(json.dumps(event["result"]))
+                self._deadline = time.monotonic() + END_LIMIT_S
         except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
             self._junk = f"{type(error).__name__}: {str(error)[:200]}"
         else:
@@ -229,8 +239,17 @@ class _Watch:
 
     def ending(self) -> Ending:
         """Return how it ended, once the process is gone."""
-        failure = self._killed or self._failure()
-        return Ending(None if failure else self._result, failure, self._phases)
+        failure = self._killed
+        if failure is None and (self._result is None or self._reported or self._junk is not None):
+            failure = self._failure()
+        if failure is not None:
+            return Ending(None, failure, self._phases)
+        code = self._process.returncode
+        after = self._after_result
+        if after is None and code != 0:
+            name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            after = f"ended with {name}"
+        return Ending(self._result, None, self._phases, after_result=after)
 
     def _failure(self) -> Failure | None:
         code = self._process.returncode

@@ -166,8 +166,10 @@ def _record(
 
 
 def _session(ending: Ending) -> dict[str, Any]:
-    """Return what the session said of itself, and which processes the cell did not end."""
+    """Return what the session said of itself, and what the cell did not end as it should."""
     said = dict(ending.result.session) if ending.result else {}
+    if ending.after_result:
+        said["after_result"] = f"the process {ending.after_result}"
     if ending.left_running:
         said["left_running"] = ending.left_running
     return said

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import resource
 import signal
@@ -27,6 +26,7 @@ from harness.errors import HarnessError, MeasurementError, PrerequisiteError, Un
 from harness.measure.activity import activity
 from harness.measure.client_bound import judge_client
 from harness.measure.clock import Clock, RealClock
+from harness.measure.contract import closing, description, opened
 from harness.measure.disturbance import disturbance
 from harness.measure.drive import Driver, StopRule
 from harness.measure.energy import Energy
@@ -37,6 +37,7 @@ from harness.measure.gpu import GpuWatch
 from harness.measure.headline import find_headline
 from harness.measure.idle import IDLE_S, idle_level, idle_limit_s
 from harness.measure.job import Job, Reporter, Result, tells_of_lost_memory
+from harness.measure.patience import DRAIN_S, longest_wait_s
 from harness.measure.profile import PROFILES, Profile
 from harness.measure.query import TimedQuery
 from harness.measure.roofline import assess, cpu_threads, measurement
@@ -105,15 +106,15 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
                 continue
             checks += _quality_apart(job, gate, architecture, adapter, phases, profile)
         with phases.phase("open", profile.open_limit_s):
-            session = adapter.open(job.target, model)
+            session = opened(adapter, job.target, model)
             if gpus:
                 gpus.opened()
-        with contextlib.closing(session):
+        with closing(session) as close_failed:
             with phases.phase("quality", profile.quality_limit_s):
                 for gate in workload.quality:
                     if quality.quality_model(gate, workload) is None:
                         checks += _evaluate(job, gate, model, session, clock)
-            described = json.loads(json.dumps(dict(session.describe()), default=str))
+            described = description(session)
             if isinstance(session, StampedSession):
                 session.prepare_requests(inputs)
             _warm_up(job, session, inputs, clock, phases)
@@ -127,7 +128,7 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
                 measured = runner.run()
             after = activity(gpu=gpus.read() if gpus else None)
             # What is known only now: how a client kept up, the most memory that was held.
-            described |= json.loads(json.dumps(dict(session.describe()), default=str))
+            described |= description(session)
             if isinstance(session, TrustedSession):  # after all else: it keeps the machine busy
                 with phases.phase("client", CLIENT_LIMIT_S), no_garbage_collection():
                     measured = runner.calibrate(measured)
@@ -158,13 +159,14 @@ def measure(job: Job, adapter: Adapter, reporter: Reporter, clock: Clock) -> Res
         found = None
         if headline is not None:
             at = points[headline], samples[headline]
-            found = measurement(job.cell.scenario, session, *at, inputs)
+            found = measurement(job.cell.scenario, session, *at, inputs, workload.agent)
         drawn = assess(found, model, job.target, described, job.cache)
     verdict = judge_roofline(verdict, drawn)
     wider, verdict = widen(points, verdict, disturbed)
     headline = find_headline(wider)
     with phases.phase("write", 60.0):
         write_parquet(samples, job.folder / "samples.parquet")
+    described |= close_failed
     described["disturbance"] = disturbed.summary()
     described["inputs"] = {
         "count": len(inputs),
@@ -193,9 +195,10 @@ def _warm_up(
     job: Job, session: Session, inputs: Sequence[Request], clock: Clock, phases: Phases
 ) -> None:
     profile = PROFILES[job.cell.profile]
-    with phases.phase("warm-up", profile.warmup_limit_s):
+    drain_s = longest_wait_s(job.workload, job.target)
+    with phases.phase("warm-up", profile.warmup_limit_s + drain_s - DRAIN_S):
         rule = StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries)
-        Driver(session, inputs, clock, job.cell.seed).closed(rule)
+        Driver(session, inputs, clock, job.cell.seed, drain_s=drain_s).closed(rule)
 
 
 def _idle(job: Job, energy: Energy, clock: Clock, phases: Phases) -> tuple[EnergyReading, ...]:
@@ -218,11 +221,9 @@ def _quality_apart(
     """Evaluate a gate that has a small trained model of its own, on the same target."""
     with phases.phase("quality", profile.quality_limit_s):
         model = build_model(architecture, job.workload.task, cache=job.cache, data=job.data)
-        session = adapter.open(job.target, model)
-        try:
+        session = opened(adapter, job.target, model)
+        with closing(session):
             return _evaluate(job, gate, model, session, RealClock())
-        finally:
-            session.close()
 
 
 def _evaluate(

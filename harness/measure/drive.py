@@ -26,13 +26,15 @@ from harness.errors import MeasurementError
 from harness.measure.clock import Clock
 from harness.measure.closed_loop import ClosedLoop
 from harness.measure.open_loop import Offer, OpenLoop
-from harness.measure.patience import Patience, lost
+from harness.measure.patience import Patience
 from harness.measure.query import TimedQuery
 from harness.measure.samples import Samples
-from harness.measure.workers import work_at_once
+from harness.measure.workers import Shared, work_at_once
 from harness.traffic import Spikes, burst_arrivals, input_order, poisson_arrivals
 
 MOST_SAMPLES = 500_000
+Chosen = tuple[list[int], list[int], list[Request]]
+"""Of one query the inputs' places, their input tokens, and the requests."""
 LEAD_NS = 1_000_000
 """An open loop's start lies this far ahead, so that the first request can be in time."""
 
@@ -70,7 +72,7 @@ class Driver:
 
     `max_delay_s`: how long an open loop holds a request back to fill a batch. `deadline_s`: a
     request not sent within it of its scheduled time is not sent, and one not answered within it has
-    timed out; both stay in the samples.
+    timed out; both stay in the samples. `drain_s`: after so long without an answer it is lost.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Driver:
         *,
         max_delay_s: float = 0.0,
         deadline_s: float | None = None,
+        drain_s: float | None = None,
     ) -> None:
         check_batch(session)
         self._session = session
@@ -89,7 +92,7 @@ class Driver:
         self._tokens_in = [tokens_in(request) for request in inputs]
         self._clock = clock
         self._seed = seed
-        self._patience = Patience.of(max_delay_s, deadline_s)
+        self._patience = Patience.of(max_delay_s, deadline_s, drain_s)
 
     def _order(self, count: int) -> list[int]:
         return [int(i) for i in input_order(len(self._inputs), count, self._seed)]
@@ -100,13 +103,17 @@ class Driver:
         Here and below, `sent` is how many requests earlier stages of the window have sent: the
         inputs and the arrivals go on from there.
         """
+        return self._closed(stop, point, batch, self._endless(batch, sent))
+
+    def _closed(self, stop: StopRule, point: int, batch: int, source: Iterator[Chosen]) -> Samples:
+        """Keep one query of `batch` requests, the next of `source`, in flight until `stop`."""
         now, submit = self._clock.now_ns, self._session.submit
         deadline_ns = self._patience.deadline_ns
         start = now()
         least_ns = start + int(stop.least_s * 1e9)
         samples = Samples(point, start)
         ended = 0
-        for chosen, tokens, requests in self._endless(batch, sent):
+        for chosen, tokens, requests in source:
             query = TimedQuery(requests, None, self._clock)
             query.issued_ns = now()
             try:
@@ -120,7 +127,7 @@ class Driver:
             at = now()
             if (at >= least_ns or ended >= MOST_SAMPLES) and stop.over((at - start) / 1e9, ended):
                 break
-        return samples
+        return samples.close(now())
 
     def multi_stream(
         self, stop: StopRule, *, samples: int = 8, point: int = 0, sent: int = 0
@@ -161,7 +168,7 @@ class Driver:
                 ended += 1
                 elapsed_s = (clock.now_ns() - start) / 1e9
                 if stop.over(elapsed_s, ended) or len(kept.rows) >= MOST_SAMPLES:
-                    return kept
+                    return kept.close(clock.now_ns())
         raise AssertionError("the inputs never end")
 
     def closed_loop(
@@ -183,7 +190,7 @@ class Driver:
         loop.run(concurrency, start)
         samples = Samples(point, start)
         loop.write(samples, self._tokens_in)
-        return samples
+        return samples.close(clock.now_ns())
 
     def offline(self, stop: StopRule, *, point: int = 0, sent: int = 0) -> Samples:
         """Send the largest batches the session takes, as many at once as it takes, until `stop`."""
@@ -289,9 +296,7 @@ class Driver:
         at = sent % len(order)
         return order[at:] + order[:at]
 
-    def _endless(
-        self, size: int, sent: int
-    ) -> Iterator[tuple[list[int], list[int], list[Request]]]:
+    def _endless(self, size: int, sent: int) -> Iterator[Chosen]:
         """Yield `size` inputs at a time for ever: their indices, input tokens, and requests."""
         tokens, inputs = self._tokens_in, self._inputs
         order = self._order_from(sent)
@@ -307,18 +312,23 @@ class Driver:
         """Wait for an answer; MeasurementError if it is lost."""
         bounded = self._session.max_concurrency is not None
         if not self._patience.settle(query, due_ns, self._clock, bounded=bounded):
-            raise lost()
+            raise self._patience.lost()
 
     def _spread(self, stop: StopRule, point: int, batch: int, sent: int) -> Samples:
-        """Run `closed` from several threads at once and merge the rows in order of issue."""
+        """Run `closed` from several threads at once and merge the rows in order of issue.
+
+        The threads share one series of inputs: one for each would have all of them ask for the
+        same input at the same time, and a short window for the first few only.
+        """
         width = self._session.max_concurrency or 2 * len(self._inputs)
         width = min(width, 64)
         start = self._clock.now_ns()
         share = StopRule(stop.least_s, stop.most_s, math.ceil(stop.count / width))
         parts: list[Samples] = []
+        source = Shared(self._endless(batch, sent))
 
         def work() -> None:
-            parts.append(self.closed(share, point=point, batch=batch, sent=sent))
+            parts.append(self._closed(share, point, batch, source))
 
         work_at_once(work, width)
         merged = Samples(point, start)
@@ -330,6 +340,9 @@ class Driver:
             )
             merged.errors.extend(part.errors)
             merged.complaints.extend(part.complaints)
+            merged.prompts.extend((due + shift, all_, kept) for due, all_, kept in part.prompts)
+            if part.over_ns:
+                merged.over_ns = max(merged.over_ns, part.over_ns + shift)
         merged.rows.sort(key=lambda row: row[3])
         return merged
 

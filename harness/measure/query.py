@@ -206,4 +206,15 @@ class TimedQuery:
         outputs = [output for output in self.outputs if output is not None]
         if len(outputs) != len(self.requests):
             raise AdapterError("a query came back without all of its outputs")
+        for output in outputs:
+            if not isinstance(output, Output):
+                raise no_output(output)
         return outputs
+
+
+def no_output(given: object) -> AdapterError:
+    """Return the error of a session that gave something else than an `Output`."""
+    return AdapterError(
+        f"an output is a {type(given).__name__}, not an Output",
+        hint="infer() returns one harness.adapters.base.Output for each request",
+    )

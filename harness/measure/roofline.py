@@ -19,6 +19,7 @@ from harness.schema.model import LlamaModel, TreesMlpModel, WhisperModel
 from harness.schema.record import Point, Roofline
 from harness.schema.scenario import ClosedLoop, MultiStream, Scenario, SingleStream, Trace
 from harness.schema.target import Hardware, Target
+from harness.schema.tasks import AgentTask
 
 RATES = {
     "output tokens": "throughput_output_tokens_per_s",
@@ -40,26 +41,38 @@ class Measurement:
 
 
 def measurement(
-    scenario: Scenario, session: Session, point: Point, samples: Samples, inputs: Sequence[Request]
+    scenario: Scenario,
+    session: Session,
+    point: Point,
+    samples: Samples,
+    inputs: Sequence[Request],
+    agent: AgentTask | None = None,
 ) -> Measurement:
-    """Return what the roofline needs of a point; for a trace `inputs` are not what was sent."""
+    """Return what the roofline needs of a point; for a trace `inputs` are not what was sent.
+
+    `agent`: the requests came as the calls of such tasks.
+    """
     answered: list[Request] = []
     if not isinstance(scenario, Trace):
         columns = samples.columns()
         answered = [inputs[number] for number in columns["input"][columns["status"] == OK]]
-    return Measurement(scenario, point, answered, most_together(scenario, session))
+    at_once = agent.calls_per_task if agent and agent.order == "parallel" else 1
+    return Measurement(scenario, point, answered, most_together(scenario, session, at_once))
 
 
-def most_together(scenario: Scenario, session: Session) -> float:
-    """Return how many requests the session may compute together under `scenario`, at most."""
+def most_together(scenario: Scenario, session: Session, at_once: int = 1) -> float:
+    """Return how many requests the session may compute together under `scenario`, at most.
+
+    `at_once` is how many requests a user sends at once.
+    """
     queries = float("inf") if session.max_concurrency is None else session.max_concurrency
     waiting = float("inf")
     if isinstance(scenario, SingleStream):
-        waiting = 1.0
+        waiting = float(at_once)
     elif isinstance(scenario, MultiStream):
         waiting = float(scenario.samples)
     elif isinstance(scenario, ClosedLoop):
-        waiting = float(scenario.concurrency)
+        waiting = float(scenario.concurrency * at_once)
     return min(waiting, session.max_batch * queries)
 
 

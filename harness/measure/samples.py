@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measure.query import TimedQuery
+from harness.adapters.base import Output
+from harness.measure.query import TimedQuery, no_output
 
 COLUMNS = (
     "point",
@@ -36,7 +37,8 @@ class Samples:
     out: not issued within the deadline (`issued_ns` -1), not answered within it (`ended_ns` -1), or
     answered too late. `extra` names the columns that rows have after the `COLUMNS`. `prompts` has
     the prompt tokens that a server counted and those it took from its cache, each with when the
-    request was due.
+    request was due. `over_ns` is when a closed loop was over in which a request was given up: that
+    was waited for, and no row tells how long (0: none was).
     """
 
     point: int
@@ -46,6 +48,13 @@ class Samples:
     complaints: list[str] = field(default_factory=list)
     extra: tuple[str, ...] = ()
     prompts: list[tuple[int, int, int]] = field(default_factory=list)
+    over_ns: int = 0
+
+    def close(self, now_ns: int) -> Samples:
+        """Return these samples, of a closed loop that was over at `now_ns`."""
+        if any(row[5] < 0 for row in self.rows):
+            self.over_ns = now_ns - self.start_ns
+        return self
 
     def add(
         self,
@@ -54,7 +63,10 @@ class Samples:
         tokens_in: Sequence[int],
         deadline_ns: int | None = None,
     ) -> None:
-        """Append one row per request of `query`, whose requests may take `deadline_ns` each."""
+        """Append one row per request of `query`, whose requests may take `deadline_ns` each.
+
+        AdapterError for an answer that is no `Output`.
+        """
         query.read()
         start = self.start_ns
         issued = query.issued_ns
@@ -66,6 +78,8 @@ class Samples:
             output = query.outputs[index]
             ended = query.ended_ns[index]
             due = issued if scheduled is None else scheduled[index]
+            if output is not None and not isinstance(output, Output):
+                raise no_output(output)
             status = FAILED if output is None else OK
             if errors is not None and (error := errors[index]) is not None:
                 self.errors.append(f"{type(error).__name__}: {error}")
@@ -107,8 +121,11 @@ class Samples:
         self.rows.append((self.point, source, due, -1, -1, -1, tokens_in, 0, 0, status))
 
     def follow(self, stage: Samples) -> None:
-        """Append `stage` as if it had begun the moment that the last of these requests ended."""
+        """Append `stage` as if it had begun the moment that these requests were over."""
         shift = max((max(row[2:6]) for row in self.rows), default=0)
+        shift = max(shift, self.over_ns)
+        if stage.over_ns:
+            self.over_ns = shift + stage.over_ns
         self.rows.extend(
             (row[0], row[1], *(t + shift if t >= 0 else t for t in row[2:6]), *row[6:])
             for row in stage.rows

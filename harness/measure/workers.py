@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
 def work_at_once(work: Callable[[], None], count: int) -> None:
@@ -29,3 +32,18 @@ def work_at_once(work: Callable[[], None], count: int) -> None:
         thread.join()
     if broken:
         raise broken[0]
+
+
+class Shared(Generic[T]):
+    """An iterator that several threads may take from: each item goes to one of them."""
+
+    def __init__(self, source: Iterator[T]) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with self._lock:
+            return next(self._source)

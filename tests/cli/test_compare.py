@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.measure.samples import Samples, write_parquet
+from harness.schema.record import Verdict
 from harness.store import Store, new_ulid, sha256_of
 from tests.factories import make_point, make_record, make_target, make_workload
 
@@ -191,3 +192,24 @@ def test_one_run_a_side_shows_the_noise_within_the_runs(tmp_path):
     within = answer["cells"][0]["metrics"][0]["within"]
     assert within["low"] < 1.1 < within["high"]
     assert within["n"] == 1_000
+
+
+def test_where_no_figure_could_be_compared_the_answer_is_no_all_clear(tmp_path):
+    invalid = {"verdict": Verdict(state="invalid")}
+    for name in ("one", "two"):
+        add(tmp_path / name, "box", new_ulid(), STEADY, **invalid)
+    for options in ([], ["--json"]):
+        result = run(tmp_path / "one", tmp_path / "two", *options)
+        assert result.exit_code == 2
+        assert "no figure of" in result.stderr
+        assert "5 of 5 runs left out: invalid" in result.stdout
+
+
+def test_a_cell_that_the_night_did_not_measure_ends_with_status_1(results, tmp_path):
+    night = tmp_path / "night"
+    add(night, "new", new_ulid(), STEADY)
+    result = run(results, night, "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert found["regressions"] == ["chat@old/single_stream: the new side has no run of it"]
+    assert found["only_in_base"] == ["chat@old/single_stream"]

@@ -1,10 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from harness.adapters.fake import FakeAdapter
 from harness.cli import main
 from tests.adapters.http.served import make_served
 from tests.factories import make_brief, make_fraud_workload, make_target, make_workload
@@ -109,6 +111,19 @@ def test_an_option_that_the_adapter_does_not_take_has_its_line(folder, adapter, 
     assert f"error: targets/card.yaml:{number}:" in text
     assert f"runtime.options.{name}: " in text
     assert message in text
+
+
+def test_a_check_of_options_that_breaks_down_has_its_line_and_no_traceback(folder, monkeypatch):
+    def check(self, target):
+        return target.runtime.options["needed"]
+
+    monkeypatch.setattr(FakeAdapter, "check_options", check)
+    write(folder / "targets/card.yaml", make_target("card", runtime={"adapter": "fake"}))
+    text = run("targets", status=2)
+    assert re.search(
+        r"error: targets/card.yaml:\d+:\d+: runtime\.options: the adapter 'fake'", text
+    )
+    assert "could not check the options: KeyError: 'needed'" in text
 
 
 def test_a_served_target_has_no_options(folder):

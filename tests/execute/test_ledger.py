@@ -5,6 +5,7 @@ import pytest
 
 from harness.errors import StoreError
 from harness.execute.ledger import Ledger, Options, latest_unfinished, skipped
+from tests.disk import files_up_to
 
 OPTIONS = Options(("chat",), (), ("server",), "quick", 3)
 
@@ -95,3 +96,16 @@ def test_a_damaged_ledger_says_nothing_of_skips(tmp_path: Path) -> None:
     asked(tmp_path, "01A", (), gpu="no GPU")
     (tmp_path / "ledger" / "01B.jsonl").write_text("damaged\nworse\n")
     assert skipped(tmp_path) == {"gpu": "no GPU"}
+
+
+def test_a_disk_that_takes_a_part_of_a_line_is_an_error_and_the_rest_is_mended(
+    tmp_path: Path,
+) -> None:
+    ledger = filled(tmp_path)
+    size = ledger.path.stat().st_size
+    with files_up_to(size + 10), pytest.raises(StoreError, match="cannot write"):
+        ledger.append("finish")
+    assert ledger.path.stat().st_size == size + 10
+    assert ledger.mend()
+    ledger.append("finish")
+    assert ledger.finished
