@@ -287,16 +287,17 @@ def rate(
     return Metric(unit=unit, better="higher", value=value, low=low, high=high, n=n, method=method)
 
 
-def goodput(attainment: Metric, duration_s: float) -> Metric:
+def goodput(attainment: Metric, duration_s: float, size: int = 1) -> Metric:
     """Return the rate of requests that met every limit: attainment x requests / duration.
 
-    The interval is the attainment's Wilson interval at the same offered rate.
+    The interval is the attainment's Wilson interval at the same offered rate. `size` is how many
+    requests each of what `attainment` counts holds.
     """
     if attainment.value is None or duration_s <= 0:
         return attainment.model_copy(
             update={"unit": "requests/s", "value": None, "reason": "no sample"}
         )
-    offered = attainment.n / duration_s
+    offered = attainment.n * size / duration_s
     return attainment.model_copy(
         update={
             "unit": "requests/s",

@@ -116,6 +116,15 @@ class TrustedSession(Protocol):
 
 
 @runtime_checkable
+class ConnectedSession(Protocol):
+    """A session whose client sends over a limited number of connections."""
+
+    @property
+    def most_sent(self) -> int:
+        """How many requests the client sends at once; others wait in it for a connection."""
+
+
+@runtime_checkable
 class GrowingSession(Protocol):
     """A session whose client can be given more processes while nothing is in flight."""
 

@@ -96,8 +96,10 @@ def capacity_for(points: Sequence[tuple[float, Tally]]) -> Capacity | None:
     exp(intercept + slope ln rate), points near the limit counting most, the slope with a normal
     prior; by Newton's method. A request is worth everywhere what it is at the point of the most
     correlated misses: single points with many misses in few clusters would count too little. The
-    interval is the delta method's. None if no point had a miss.
+    interval is the delta method's. None if no point had a miss. A point without a request that the
+    limit is about (a time per output token, of answers of one token) tells nothing.
     """
+    points = [(rate, tally) for rate, tally in points if tally.requests]
     missed = [tally for _, tally in points if tally.missed]
     if not missed:
         return None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from harness.adapters.base import Session
-from harness.adapters.trust import ClientWork, TrustedSession
-from harness.measure.client_bound import client_limits
+from harness.adapters.trust import ClientWork, ConnectedSession, TrustedSession
+from harness.measure.client_bound import LAG_SHARE, client_limits
 from harness.measure.client_scale import ClientScale
 from harness.measure.client_trust import trust_of, typical_s
 from harness.measure.clock import Clock
+from harness.measure.delays import connection_waits
 from harness.measure.rehearse import Rehearser, load_of, rehearser
 from harness.measure.samples import Samples
 from harness.schema.record import Point
-from harness.schema.trust import ClientCalibration, Trust
+from harness.schema.trust import ClientCalibration, ClientLimit, Trust
 from harness.schema.workload import SloLimit
 
 
@@ -32,6 +35,13 @@ class ClientWatch:
         self._scale = ClientScale(self._session, clock)
         self._began_ns = 0
         self._before: ClientWork | None = None
+        self.most_sent: int | None = None
+        """How many requests the client sends at once, where the target sets it no limit."""
+        if isinstance(session, ConnectedSession) and self._slots is None:
+            self.most_sent = session.most_sent
+        self.saturated = False
+        """Whether the target was seen to serve no more with more in flight: then those that wait
+        in the client would wait in the target."""
 
     def begin(self, rate: float | None = None, tokens: Sequence[int] = ()) -> None:
         """Note what the client has done before a point.
@@ -95,4 +105,21 @@ class ClientWatch:
             tightest_s=min((limit.limit_s for limit in self._slo), default=None),
             open_loop=point.requested_rate is not None,
         )
+        bound += self._crowded(samples)
         return point.model_copy(update={"trust": trust.model_copy(update={"client_bound": bound})})
+
+    def _crowded(self, samples: Samples) -> tuple[ClientLimit, ...]:
+        """Return the sign that requests waited for a connection that the target had room for."""
+        if self.most_sent is None or self.saturated:
+            return ()
+        waits_ns = connection_waits(samples.columns(), self.most_sent)
+        wait_s = float(np.quantile(waits_ns, 0.99)) / 1e9 if waits_ns.size else 0.0
+        limit_s = LAG_SHARE * min((limit.limit_s for limit in self._slo), default=0.0)
+        if wait_s <= limit_s:
+            return ()
+        text = (
+            f"requests waited up to {wait_s * 1e3:.2f} ms for one of the client's connections, "
+            f"which carry {self.most_sent} at once (raise 'server.connections', or set "
+            "'server.concurrency' if the server is to have no more)"
+        )
+        return (ClientLimit(text=text, value=wait_s, limit=limit_s),)

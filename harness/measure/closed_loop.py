@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from harness.adapters.base import Request, Session
 from harness.measure.clock import Clock
-from harness.measure.patience import DRAIN_S, Patience, lost
+from harness.measure.patience import DRAIN_S, Patience
 from harness.measure.query import TimedQuery
 from harness.measure.samples import TIMED_OUT, Samples
 from harness.measure.workers import work_at_once
@@ -81,7 +81,7 @@ class ClosedLoop:
             if not query.complete and not self._patience.settle(
                 query, due_ns, self._clock, bounded=bounded
             ):
-                raise lost()
+                raise self._patience.lost()
             with self._changed:
                 self._flying -= 1
                 self._ended += len(chosen)

@@ -36,6 +36,21 @@ def own_delays(
     return due, np.maximum(issued - ready, 0)
 
 
+def connection_waits(columns: Columns, connections: int) -> NDArray[np.int64]:
+    """Return how long each issued request waited for one of `connections` (ns).
+
+    In the order of issuing. Requests are sent one by one, first come first served.
+    """
+    issued = columns["issued_ns"]
+    order = np.argsort(issued, kind="stable")
+    order = order[issued[order] >= 0]
+    issued, ended = issued[order], columns["ended_ns"][order]
+    if issued.size <= connections:
+        return np.zeros(issued.size, dtype=np.int64)
+    free = _free_ns(np.maximum(ended, issued), connections)
+    return np.maximum(free, issued) - issued
+
+
 def _query_starts(issued: NDArray[np.int64], batch: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return the row with which each query begins, of rows in the order of issuing."""
     if batch.max() <= 1:

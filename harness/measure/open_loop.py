@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from harness.adapters.base import Request, Session
 from harness.measure.clock import Clock
-from harness.measure.patience import DRAIN_S, Patience
+from harness.measure.patience import Patience
 from harness.measure.query import TimedQuery
 from harness.measure.samples import TIMED_OUT, Samples
 from harness.measure.workers import work_at_once
@@ -131,7 +131,7 @@ class OpenLoop:
             now = self._clock.now_ns()
 
     def _drain(self) -> None:
-        until = time.monotonic() + DRAIN_S
+        until = time.monotonic() + self._patience.drain_s
         for query, positions in self.queries:
             if query.complete or query.expired:
                 continue

@@ -21,6 +21,7 @@ from harness.measure.energy import Energy
 from harness.measure.headline import cell_in_words, find_headline, in_words, kept
 from harness.measure.job import Job
 from harness.measure.overload import overload, served_rate
+from harness.measure.patience import DRAIN_S, longest_wait_s
 from harness.measure.profile import PROFILES
 from harness.measure.prompt_cache import with_cached_prompts
 from harness.measure.samples import OK, Samples
@@ -82,7 +83,9 @@ class ScenarioRunner:
     @property
     def limit_s(self) -> float:
         """How long the measurement may take before the cell counts as hung."""
-        return self._profile.measure_limit_s(self._profile.points(self._scenario))
+        points = self._profile.points(self._scenario)
+        longer_s = longest_wait_s(self._job.workload, self._job.target) - DRAIN_S
+        return self._profile.measure_limit_s(points) + (points + 1) * longer_s
 
     def driver(self, inputs: Sequence[Request]) -> Driver:
         """Return a driver that sends `inputs` as the job's workload and target declare."""
@@ -93,6 +96,7 @@ class ScenarioRunner:
             self._job.cell.seed,
             max_delay_s=self._job.target.runtime.max_delay_s,
             deadline_s=self._job.workload.deadline_s,
+            drain_s=longest_wait_s(self._job.workload, self._job.target),
         )
 
     def run(self) -> list[Measured]:
@@ -188,6 +192,7 @@ class ScenarioRunner:
         profile = self._profile
         driver = self.driver(self._inputs)
         rate, self._most = self._back_to_back()
+        self._client.saturated = self._most is not None
         self._note(f"back to back: {units.rate(rate, 'requests/s')}")
         stop = StopRule(profile.least_s, profile.server_most_s, self._wanted())
         search = CapacitySearch(profile.resolution, profile.points(scenario))
@@ -314,8 +319,16 @@ class ScenarioRunner:
         readings = self._energy.end()
         delay_s = self._job.target.runtime.max_delay_s
         slots = self._session.max_concurrency
-        window = Window(samples, audio_s, asked, delay_s, slots=slots, chained=self._chained)
-        queries = Window(samples.by_query(query_size), audio_s) if query_size > 1 else None
+        window = Window(
+            samples,
+            audio_s,
+            asked,
+            delay_s,
+            slots=slots,
+            chained=self._chained,
+            over_ns=samples.over_ns,
+        )
+        queries = _queries(samples, audio_s, query_size) if query_size > 1 else None
         point = summarise(
             window,
             task=self._job.workload.task,
@@ -362,9 +375,9 @@ class ScenarioRunner:
             self._clock,
             most_s=stop.most_s if most_s is None else min(most_s, stop.most_s),
             window_of=lambda samples: self._steady(
-                Window(samples.by_query(query_size), audio_s)
+                _queries(samples, audio_s, query_size)
                 if query_size > 1
-                else Window(samples, audio_s, chained=self._chained)
+                else Window(samples, audio_s, chained=self._chained, over_ns=samples.over_ns)
             ),
         )
 
@@ -400,12 +413,16 @@ class ScenarioRunner:
         most is what batches give as well, where it takes them; None where the rate still grows.
         """
         profile, limit = self._profile, self._session.max_concurrency
-        driver = Driver(self._session, self._inputs, self._clock, self._job.cell.seed)
+        drain_s = longest_wait_s(self._job.workload, self._job.target)
+        driver = Driver(
+            self._session, self._inputs, self._clock, self._job.cell.seed, drain_s=drain_s
+        )
         rule = StopRule(profile.least_s / 2, profile.most_s, 8)
         best = _rate(driver.closed(rule))
         flying, grown = 1, True
-        while grown and flying < (limit or MOST_FLYING):
-            flying = min(4 * flying, limit or MOST_FLYING)
+        most_flying = limit or min(MOST_FLYING, self._client.most_sent or MOST_FLYING)
+        while grown and flying < most_flying:
+            flying = min(4 * flying, most_flying)
             found = _rate(driver.closed_loop(flying, replace(rule, count=2 * flying)))
             grown = found > 1.25 * best
             best = max(best, found)
@@ -414,6 +431,11 @@ class ScenarioRunner:
         if self._session.max_batch == 1:
             return best, best
         return best, max(best, _rate(driver.offline(rule)))
+
+
+def _queries(samples: Samples, audio_s: Sequence[float], size: int) -> Window:
+    """Return the window of `samples` by queries of `size` requests."""
+    return Window(samples.by_query(size), audio_s, over_ns=samples.over_ns)
 
 
 def _rate(samples: Samples) -> float:

@@ -36,7 +36,8 @@ class Table(Protocol):
 class Window:
     """The samples of one operating point as seconds, with what each request was worth.
 
-    The duration runs from the window's start to the last answer. `audio_s` and `asked` are, for
+    The duration runs from the window's start to the last answer, in a closed loop (`over_ns`, as of
+    `Samples`) until the last request was given up. `audio_s` and `asked` are, for
     each input of the workload, its seconds of audio and the output tokens it asks for.
     `max_delay_s` is how long the harness may hold a request back to fill a batch: that is no lag,
     nor is waiting for one of the `slots` queries that the session takes at once (None: no limit).
@@ -59,8 +60,10 @@ class Window:
         start_ns: int = 0,
         slots: int | None = 1,
         chained: Chained | None = None,
+        over_ns: int = 0,
     ) -> None:
         self._given = samples, audio_s, asked, max_delay_s
+        self._over_ns = over_ns
         self._slots = slots
         self._chained = chained
         every = samples.columns()
@@ -104,9 +107,8 @@ class Window:
             self.length_share = float(tokens.sum() / wanted.sum())
         due = columns["scheduled_ns"]
         self.offered_s = float(due.max() - start_ns) / 1e9 if due.size else 0.0
-        every_end = columns["ended_ns"]
-        has_ended = (every_end >= 0).any()
-        self.duration_s = float(every_end.max() - start_ns) / 1e9 if has_ended else 0.0
+        over_ns = max(over_ns, int(columns["ended_ns"].max(initial=-1)))
+        self.duration_s = (over_ns - start_ns) / 1e9 if over_ns >= 0 else 0.0
         _, delays = own_delays(columns, slots, round(max_delay_s * 1e9))
         self.lag_s: Column = delays / 1e9
 
@@ -114,7 +116,7 @@ class Window:
         """Return the window without the requests due before `start_ns`, where it then starts."""
         if not start_ns:
             return self
-        return Window(*self._given, start_ns, self._slots, self._chained)
+        return Window(*self._given, start_ns, self._slots, self._chained, self._over_ns)
 
     def _chain_columns(
         self, every: dict[str, NDArray[np.int64]], answered: NDArray[np.bool_], start_ns: int
@@ -260,7 +262,9 @@ def summarise(
         state = statistics.worst_state(checks)
         attainment = statistics.proportion(timed.within(slo), timed.requests, better="higher")
         metrics["slo_attainment"] = attainment
-        metrics["goodput_requests_per_s"] = statistics.goodput(attainment, timed.duration_s)
+        metrics["goodput_requests_per_s"] = statistics.goodput(
+            attainment, timed.duration_s, _query_size(window, timed)
+        )
     metrics |= energy_metrics(energy, _work(whole, queries, () if scenario == "offline" else slo))
     return Point(
         load=load,
@@ -329,11 +333,15 @@ def _unsupported(metric: Metric, why: str) -> Metric:
     )
 
 
+def _query_size(window: Window, queries: Window) -> int:
+    """Return how many requests of `window` each of `queries` holds."""
+    return window.requests // queries.requests if queries.requests else 1
+
+
 def _work(window: Window, queries: Window | None, slo: Sequence[SloLimit]) -> Work:
     """Return what the joules of `window` were used for; a query is good with all its requests."""
     asked = window if queries is None else queries
-    size = window.requests // asked.requests if asked.requests else 1
-    good = asked.within(slo) * size
+    good = asked.within(slo) * _query_size(window, asked)
     attainment = statistics.proportion(good, window.requests, better="higher") if slo else None
     return Work(
         traffic_s=window.duration_s,

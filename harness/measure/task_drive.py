@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from harness.measure.chains import Chained, Chains
 from harness.measure.clock import Clock
 from harness.measure.drive import LEAD_NS, MOST_SAMPLES, StopRule, check_batch, tokens_in
 from harness.measure.job import Job
-from harness.measure.patience import Patience
+from harness.measure.patience import Patience, longest_wait_s
 from harness.measure.samples import Samples
 from harness.measure.tasks import NEVER_NS, TaskLoop
 from harness.traffic import poisson_arrivals
@@ -34,14 +35,16 @@ def task_driver(
         job.cell.seed,
         max_delay_s=job.target.runtime.max_delay_s,
         deadline_s=job.workload.deadline_s,
+        drain_s=longest_wait_s(job.workload, job.target),
     )
 
 
 class TaskDriver:
     """Sends the workload's inputs in chains; `count` of a stop rule and rates are of calls.
 
-    `max_delay_s` and `deadline_s` are of each call, as of `Driver`. `sent` is 0 in the first stage
-    of a point; a later one goes on with the chains and the arrivals where the last one ended.
+    `max_delay_s`, `deadline_s` and `drain_s` are of each call, as of `Driver`. `sent` is 0 in the
+    first stage of a point; a later one goes on with the chains and the arrivals where the last one
+    ended.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class TaskDriver:
         *,
         max_delay_s: float = 0.0,
         deadline_s: float | None = None,
+        drain_s: float | None = None,
     ) -> None:
         check_batch(session)
         self._session = session
@@ -62,7 +66,7 @@ class TaskDriver:
         self._chained = chained
         self._seed = seed
         self._chains = Chains(inputs, chained, seed)
-        self._patience = Patience.of(max_delay_s, deadline_s)
+        self._patience = Patience.of(max_delay_s, deadline_s, drain_s)
         self._begun = 0
 
     def closed_loop(self, users: int, stop: StopRule, *, point: int = 0, sent: int = 0) -> Samples:
@@ -77,7 +81,7 @@ class TaskDriver:
             return stop.over((clock.now_ns() - start) / 1e9, ended)
 
         # Nobody waits for a batch to fill while all users wait for answers.
-        patience = Patience(0, self._patience.deadline_ns)
+        patience = replace(self._patience, delay_ns=0)
         loop = TaskLoop(
             self._session,
             clock,
@@ -88,7 +92,8 @@ class TaskDriver:
             over=over,
             cut=self._chained.agent is None,
         )
-        return self._run(loop, [start] * users, Samples(point, start))
+        samples = self._run(loop, [start] * users, Samples(point, start))
+        return samples.close(clock.now_ns())
 
     def open(self, rate: float, stop: StopRule, *, point: int = 0, sent: int = 0) -> Samples:
         """Begin chains as a Poisson process of altogether `rate` calls a second, then drain.

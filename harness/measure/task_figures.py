@@ -30,9 +30,10 @@ Column = NDArray[np.float64]
 class TaskRows:
     """The tasks that began in a window, in the order of their beginning.
 
-    `latency_s` and `ended_s` (from the window's start) are of those that were done, `failed` counts
-    the others. `number` is each done task's, `of_request` has for each request of the window that
-    was answered the latency of its task, infinite of one that failed.
+    `latency_s` is of those that were done, `failed` counts the others. `number` is each done
+    task's, `of_request` has for each request of the window that was answered the latency of its
+    task, infinite of one that failed. `ended_s` (from the window's start) is of all that were done
+    in the window, whenever they began.
     """
 
     number: NDArray[np.int64]
@@ -70,10 +71,11 @@ def task_rows(
     order = np.nonzero(began)[0]
     order = order[np.argsort(due[order], kind="stable")]
     done = order[np.isfinite(latency_s[order])]
+    within = seen & np.isfinite(latency_s) & ((start_ns == 0) | (ended > start_ns))
     return TaskRows(
         number=done,
         latency_s=latency_s[done],
-        ended_s=(ended[done] - start_ns) / 1e9,
+        ended_s=(ended[within] - start_ns) / 1e9,
         failed=int(order.size - done.size),
         of_request=latency_s[task[answered]],
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from harness.adapters.base import Output, Request, Session
 from harness.measure.chains import EXTRA, Chain, Chains
 from harness.measure.clock import Clock
-from harness.measure.patience import DRAIN_S, Patience, lost
+from harness.measure.patience import DRAIN_S, Patience
 from harness.measure.query import TimedQuery
 from harness.measure.samples import TIMED_OUT, UNSERVED, Samples
 from harness.measure.workers import work_at_once
@@ -162,7 +162,7 @@ class TaskLoop:
                 query, due_ns, self._clock, bounded=True
             ):
                 if self._over is not None:
-                    raise lost()
+                    raise self._patience.lost()
                 query.expire(self._patience.expiry())
             self._end(query, calls)
 
@@ -183,7 +183,7 @@ class TaskLoop:
             now = self._clock.now_ns()
             for query, calls, due_ns in list(flying.values()):
                 waited_s = (now - query.issued_ns) / 1e9 if query.issued_ns else 0.0
-                if self._patience.left_s(due_ns, now) <= 0 or waited_s > DRAIN_S:
+                if self._patience.left_s(due_ns, now) <= 0 or waited_s > self._patience.drain_s:
                     query.expire(self._patience.expiry())
                     answered.put((query, calls))
 

@@ -69,7 +69,9 @@ def judge(
         stands = headline in (None, number)
         _judge_point(window, point, slo, invalid, noisy, stands, errors[number] if errors else ())
         _judge_blocks(window, point, noisy)
-        _judge_length(window, point, noisy if free_length else invalid)
+        # A server that says neither how long its answers are to be nor how many tokens they have.
+        if not free_length or window.tokens_out.any():
+            _judge_length(window, point, noisy if free_length else invalid)
         _judge_duration(point, least_s, noisy)
     if headline is not None and points[headline].slo_state == "unproven":
         point = points[headline]

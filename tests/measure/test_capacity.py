@@ -82,3 +82,10 @@ def test_an_estimate_that_leaves_everything_open_is_none():
     found = told(Capacity(26_721.0, 6e-43, 1e50), 16_000.0, 236_120, 5)
     assert found.value is found.low is found.high is None
     assert found.reason == "too few requests missed a limit to tell at which rate it is reached"
+
+
+def test_a_point_without_a_request_that_the_limit_is_about_tells_nothing():
+    points = [(1.5, [Tally(100, 3, 100.0, 0.05)]), (2.0, [Tally(100, 8, 100.0, 0.05)])]
+    silent = [(1.0, [Tally(0, 0, 0.0, 0.05)])]
+    assert estimate_capacity([*silent, *points]) == estimate_capacity(points)
+    assert estimate_capacity([*silent, *silent]) is None

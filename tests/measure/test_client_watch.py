@@ -157,3 +157,46 @@ def test_a_client_that_cannot_read_as_fast_as_the_server_answers_is_the_limit(
     assert point.trust.connections == users
     assert point.trust.calibration is not None
     assert point.trust.calibration.reason is None
+
+
+@pytest.mark.parametrize(
+    ("server", "saturated", "told"),
+    [
+        ({"connections": 2}, False, True),
+        ({"connections": 2}, True, False),
+        ({"connections": 8}, False, False),
+        ({"connections": 8, "concurrency": 2}, False, False),
+    ],
+)
+def test_requests_that_wait_for_a_connection_are_not_the_servers_to_answer_for(
+    server: dict[str, int], saturated: bool, told: bool
+) -> None:
+    """Eight users of a server that takes any number; the client sends two requests at once."""
+    slo = (SloLimit(metric="ttft", percentile=90, limit_s=0.5),)
+    request = TextRequest(np.zeros(4, dtype=np.int64), 2)
+    with Reference() as reference:
+        address = make_served(reference.url("ttft_s=0.05"), **server).server
+        assert address is not None
+        client = Client(endpoint_of(address), connections=address.connections)
+        session = HttpSession(address, Secret(), make_codec(address, Secret()), client, {})
+        with contextlib.closing(session):
+            session.prepare_requests([request])
+            watch = ClientWatch(session, RealClock(), slo)
+            watch.saturated = saturated
+            watch.begin()
+            driver = Driver(session, [request], RealClock(), 1)
+            samples = driver.closed_loop(8, StopRule(0.5, 5.0, 40))
+            point = summarise(
+                Window(samples, [0.0]),
+                task="text_generation",
+                scenario="closed_loop",
+                slo=slo,
+                energy=(),
+            )
+            point = watch.end(samples, point)
+    assert point.trust is not None
+    found = [sign for sign in point.trust.client_bound if "'server.connections'" in sign.text]
+    assert len(found) == told
+    if told:
+        assert found[0].value > 0.1
+        assert found[0].limit == pytest.approx(0.05)

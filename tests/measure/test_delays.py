@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from harness.measure.delays import own_delays
+from harness.measure.delays import connection_waits, own_delays
 from harness.measure.samples import Samples
 from harness.measure.summary import Window
 
@@ -58,3 +59,18 @@ def test_a_late_request_among_many_in_flight_is_the_harness_own_lag() -> None:
     lag_s = Window(samples, [0.0], slots=None).lag_s
     assert np.isclose(lag_s.max(), 0.030)
     assert np.isclose(Window(samples, [0.0], slots=64).lag_s.max(), 0.030)
+
+
+@pytest.mark.parametrize("connections", [1, 3, 8, 50])
+def test_what_waits_for_a_connection_waits_as_in_a_queue_of_so_many_servers(connections) -> None:
+    """Requests of known lengths, sent first come first served over so many connections."""
+    rng = np.random.default_rng(connections)
+    issued = np.sort(rng.integers(0, 1_000, 40))
+    free, waits, ends = [0] * connections, [], []
+    for at in issued.tolist():
+        begun = max(at, min(free))
+        free[free.index(min(free))] = begun + 100
+        waits.append(begun - at)
+        ends.append(begun + 100)
+    columns = {"issued_ns": issued, "ended_ns": np.array(ends)}
+    assert connection_waits(columns, connections).tolist() == waits

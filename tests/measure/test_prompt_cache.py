@@ -1,7 +1,15 @@
 """The share of prompt tokens from a cache, against known counts."""
 
-import numpy as np
+import threading
+import time
 
+import numpy as np
+import pytest
+
+from harness.adapters.base import Output, RowRequest
+from harness.adapters.receipt import Answer, Receipt
+from harness.measure.clock import RealClock
+from harness.measure.drive import Driver, StopRule
 from harness.measure.prompt_cache import cached_prompt_share, with_cached_prompts
 from tests.factories import make_point, make_workload
 
@@ -39,3 +47,32 @@ def test_an_untold_share_says_why_and_single_prompts_have_none() -> None:
     metric = with_cached_prompts(point, shared, [], 0).metrics["cached_prompt_share"]
     assert metric.value is None
     assert metric.reason == "the target does not say how many prompt tokens came from a cache"
+
+
+class Cached:
+    """Answers from another thread that 40 of 100 prompt tokens came from a cache."""
+
+    max_batch = 1
+    max_concurrency = None
+
+    def describe(self):
+        return {}
+
+    def submit(self, query):
+        threading.Thread(target=self._answer, args=(query,)).start()
+
+    def _answer(self, query):
+        at_ns = time.perf_counter_ns()
+        answer = Answer(ended_ns=at_ns, output=Output(), prompt=(100, 40))
+        query.received(0, Receipt(at_ns, lambda: answer))
+
+
+@pytest.mark.parametrize("run", ["closed", "offline"])
+def test_counts_are_kept_however_the_requests_were_sent(run) -> None:
+    rows = [RowRequest(np.zeros(2, dtype=np.float32))] * 4
+    driver = Driver(Cached(), rows, RealClock(), 0)
+    samples = getattr(driver, run)(StopRule(0.0, 5.0, 12))
+    assert len(samples.prompts) == len(samples.rows) >= 12
+    due = samples.columns()["scheduled_ns"].tolist()
+    assert sorted(at for at, _, _ in samples.prompts) == sorted(due)
+    assert cached_prompt_share(samples.prompts).value == 0.4

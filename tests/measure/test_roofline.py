@@ -5,12 +5,14 @@ import pytest
 
 from harness.errors import MeasurementError
 from harness.measure import roofline as module
-from harness.measure.roofline import Measurement, assess, is_above, most_together
+from harness.measure.roofline import Measurement, assess, is_above, measurement, most_together
+from harness.measure.samples import Samples
 from harness.measure.verdict import judge_roofline
 from harness.models.build import build_model
 from harness.models.inputs import draw_requests
 from harness.schema.record import Reason, Roofline, Verdict
 from harness.schema.scenario import ClosedLoop, MultiStream, SingleStream, Trace
+from harness.schema.tasks import AgentTask
 from tests.factories import make_fraud_workload, make_point, make_target, make_workload
 from tests.measure.test_ceilings import made
 
@@ -157,3 +159,12 @@ class Shape:
 )
 def test_no_more_share_a_reading_than_can_be_in_flight(scenario, session, wanted) -> None:
     assert most_together(scenario, session) == wanted
+
+
+@pytest.mark.parametrize(("order", "wanted"), [("parallel", 8), ("sequential", 1)])
+def test_the_calls_of_a_task_that_come_at_once_may_share_a_reading(order, wanted) -> None:
+    """One user's ten parallel calls form batches: held to one a reading they would be invalid."""
+    agent = AgentTask(calls_per_task=10, order=order)
+    found = measurement(SINGLE, Shape(8, 1), make_point(CHAT), Samples(0, 0), [], agent)
+    assert found.together == wanted
+    assert most_together(ClosedLoop(kind="closed_loop", concurrency=3), Shape(64, 1), 10) == 30

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,6 +135,10 @@ def test_multi_stream_times_queries_and_counts_requests() -> None:
     points, session, _ = measured({"kind": "multi_stream", "samples": 8}, max_batch=8)
     assert set(session.batches) == {8}
     assert points[0].point.metrics["latency_s.p50"].value == pytest.approx(0.01)
+    # Every query met the limit, and so did every request of it.
+    good = points[0].point.metrics["goodput_requests_per_s"]
+    assert good.value == pytest.approx(800)
+    assert good.low == pytest.approx(800 * points[0].point.metrics["slo_attainment"].low)
 
 
 def test_closed_loop_latency_holds_the_wait_for_the_others() -> None:
@@ -248,14 +253,35 @@ class Lanes:
         query.done(0, Output(score=0.5))
 
 
-@pytest.mark.parametrize("limit", [4, None])
-def test_a_load_is_of_the_most_that_a_session_serves_at_once(limit) -> None:
+@pytest.fixture
+def _short(monkeypatch):
+    brief = replace(PROFILES["quick"], least_s=1.0, most_s=2.0, server_most_s=2.0)
+    monkeypatch.setitem(PROFILES, "quick", brief)
+
+
+class Narrow(Lanes):
+    """Lanes that are reached over two connections only."""
+
+    most_sent = 2
+
+
+@pytest.mark.usefixtures("_short")
+@pytest.mark.parametrize(
+    ("session", "limit", "lanes", "saturated"),
+    [(Lanes, 4, 4, True), (Lanes, None, 4, True), (Narrow, None, 2, False)],
+)
+def test_a_load_is_of_the_most_that_a_session_serves_at_once(
+    session, limit, lanes, saturated
+) -> None:
     runner = runner_of(
-        {"kind": "server", "load": [0.5]}, session=Lanes(), max_concurrency=limit, service_s=None
+        {"kind": "server", "load": [0.5]}, session=session(), max_concurrency=limit, service_s=None
     )
     (one,) = runner.run()
-    # 80 requests/s from four lanes; with one in flight it is 20.
-    assert 0.5 * 50 < one.point.requested_rate < 0.5 * 82
+    # 20 requests/s from each lane.
+    assert 0.5 * 12.5 * lanes < one.point.requested_rate < 0.5 * 20.5 * lanes
+    # What a client of few connections gets is not the most that the target serves.
+    assert runner._client.saturated is saturated
+    assert (runner._most is None) is not saturated
 
 
 def tasks_of(scenario, limit_s):

@@ -1,6 +1,7 @@
 """The scenarios beyond one at a time, all at once and Poisson, and what bounds a request's wait."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ from harness.adapters.base import Output, Query, RowRequest
 from harness.errors import MeasurementError
 from harness.measure.clock import RealClock
 from harness.measure.drive import Driver, StopRule
+from harness.measure.patience import longest_wait_s
 from harness.measure.samples import FAILED, OK, TIMED_OUT, UNSERVED
 from harness.measure.summary import Window
 from harness.traffic import Spikes
+from tests.adapters.http.served import make_served
+from tests.factories import make_target, make_workload
 from tests.measure.virtual import KnownSession, VirtualClock
 
 ROWS = [RowRequest(np.full(2, i, dtype=np.float32)) for i in range(5)]
@@ -288,6 +292,41 @@ def test_a_closed_loop_goes_on_after_a_lost_answer() -> None:
     assert (status == OK).sum() >= 5
 
 
+@pytest.mark.parametrize("run", ["closed", "closed_loop", "multi_stream", "offline"])
+def test_the_wait_for_a_lost_answer_at_the_end_is_part_of_the_window(run) -> None:
+    """Of a target that stands still from its third answer on, no rate is that of the first two."""
+    driver = Driver(Answers(lost=range(2, 99)), ROWS, RealClock(), 0, deadline_s=0.4)
+    stop = StopRule(0.1, 0.2, 1)
+    samples = {
+        "closed": lambda: driver.closed(stop),
+        "closed_loop": lambda: driver.closed_loop(2, stop),
+        "multi_stream": lambda: driver.multi_stream(stop, samples=2),
+        "offline": lambda: driver.offline(stop),
+    }[run]()
+    assert samples.columns()["ended_ns"].max() < 0.2e9
+    window = Window(samples, [0.0] * 5, over_ns=samples.over_ns)
+    assert window.duration_s >= 0.4
+    # A stage that follows begins when the wait is over.
+    first, second = samples.over_ns, driver.closed(StopRule(0.0, 0.2, 1))
+    samples.follow(second)
+    assert samples.rows[-1][2] >= first
+    assert samples.over_ns == first + second.over_ns
+
+
+def test_where_every_request_ended_the_window_ends_with_the_last() -> None:
+    samples = Driver(Answers(), ROWS, RealClock(), 0).closed(StopRule(0.0, 9.0, 6))
+    assert samples.over_ns == 0
+
+
+def test_threads_of_an_offline_window_share_one_series_of_inputs() -> None:
+    """A window too short for a round of each thread still uses every input equally often."""
+    rows = [RowRequest(np.full(2, i, dtype=np.float32)) for i in range(32)]
+    driver = Driver(Answers(), rows, RealClock(), 0)
+    samples = driver.offline(StopRule(0.0, 9.0, 64))
+    used = np.bincount(samples.columns()["input"], minlength=32)
+    assert used.max() - used.min() <= 1
+
+
 def test_a_lost_answer_without_a_deadline_ends_a_closed_loop(monkeypatch) -> None:
     monkeypatch.setattr("harness.measure.patience.DRAIN_S", 0.1)
     for run in (
@@ -297,6 +336,56 @@ def test_a_lost_answer_without_a_deadline_ends_a_closed_loop(monkeypatch) -> Non
     ):
         with pytest.raises(MeasurementError, match="not answered within"):
             run(Driver(Answers(lost={2}), ROWS, RealClock(), 0))
+
+
+class Slow(Answers):
+    """Answers after `after_s`, or fails then."""
+
+    def __init__(self, after_s, error=None, **options) -> None:
+        super().__init__(**options)
+        self.after_s, self.error = after_s, error
+
+    def _answer(self, query: Query) -> None:
+        time.sleep(self.after_s)
+        if self.error is None:
+            query.done(0, Output(score=0.5))
+        else:
+            query.fail(self.error)
+
+
+RUNS = {
+    "closed": lambda driver: driver.closed(StopRule(0.0, 9.0, 2)),
+    "closed_loop": lambda driver: driver.closed_loop(2, StopRule(0.0, 9.0, 2)),
+    "offer": lambda driver: driver.offer(np.array([0.0, 0.01])),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_declared_deadline_is_waited_for_however_long_it_is(run, monkeypatch) -> None:
+    monkeypatch.setattr("harness.measure.patience.DRAIN_S", 0.1)
+    driver = Driver(Slow(0.25), ROWS, RealClock(), 0, deadline_s=5.0)
+    assert (RUNS[run](driver).columns()["status"] == OK).all()
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_request_that_a_client_gives_up_itself_has_failed_and_is_not_lost(
+    run, monkeypatch
+) -> None:
+    monkeypatch.setattr("harness.measure.patience.DRAIN_S", 0.1)
+    session = Slow(0.25, TimeoutError("no reply within 0.25 s"))
+    samples = RUNS[run](Driver(session, ROWS, RealClock(), 0, drain_s=5.0))
+    assert (samples.columns()["status"] == FAILED).all()
+    assert samples.errors[0] == "TimeoutError: no reply within 0.25 s"
+
+
+def test_what_is_declared_says_how_long_an_answer_is_waited_for() -> None:
+    assert longest_wait_s(make_workload(), make_target()) == 60
+    assert longest_wait_s(make_workload(deadline_s=2.0), make_target()) == 60
+    assert longest_wait_s(make_workload(deadline_s=300.0), make_target()) == 300
+    # The client's own limit comes first: by default both would be 60 s.
+    assert longest_wait_s(make_workload(), make_served("http://127.0.0.1:1")) == 65
+    slow = make_served("http://127.0.0.1:1", timeout_s=600.0)
+    assert longest_wait_s(make_workload(), slow) == 605
 
 
 def test_unserved_and_timed_out_are_told_apart() -> None:

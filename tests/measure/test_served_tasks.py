@@ -33,7 +33,7 @@ TURNS: dict[str, Any] = {
 def workload_of(kind: str = "single_stream", **changes: Any) -> Workload:
     tree = {
         "inputs": TURNS,
-        "scenarios": [{"kind": kind, **({"load": [0.5]} if kind == "server" else {})}],
+        "scenarios": [{"kind": kind, **({"load": [0.2]} if kind == "server" else {})}],
         "agent": {"calls_per_task": 3, "order": "sequential"},
         "slo": [
             {"metric": "task_latency", "percentile": 50, "limit_s": 2.0},

@@ -149,6 +149,25 @@ def test_a_call_that_is_late_fails_its_task() -> None:
     assert window_of(samples, chained()).tasks.failed == 1
 
 
+def test_tasks_that_began_in_the_warm_up_count_in_the_rate_they_ended_in() -> None:
+    """Else as many tasks as there are users would be missing, of a window of few."""
+    session = KnownSession(VirtualClock(), lambda _: 0.01)
+    whole = driver_of(session).closed_loop(8, StopRule(0.5, 9.0, 200))
+    started_ns = sorted(whole.columns()["scheduled_ns"])[100]
+    window = window_of(whole, chained()).since(started_ns)
+    rate = window.chain_metrics([TASK_SLO])["throughput_tasks_per_s"]
+    done = {}
+    for task, ended, status in zip(
+        *(whole.columns()[name].tolist() for name in ("task", "ended_ns", "status")), strict=True
+    ):
+        done.setdefault(task, []).append((ended, status))
+    ended = [max(e for e, _ in calls) for calls in done.values() if len(calls) == 5]
+    assert rate.n == sum(at > started_ns for at in ended)
+    assert rate.n > window.tasks.count
+    # The session is never idle: 20 tasks of 5 calls of 10 ms a second.
+    assert rate.value == pytest.approx(20, rel=0.15)
+
+
 def test_tasks_of_an_overloaded_target_are_unserved_and_count_as_failed() -> None:
     session = KnownSession(VirtualClock(), lambda _: 0.05)
     samples = driver_of(session).open(100.0, StopRule(2.0, 4.0, 1))
@@ -203,11 +222,11 @@ class Timers:
 
 
 @pytest.mark.parametrize("most", [None, 16])
-@pytest.mark.parametrize(("order", "lasts_s"), [("sequential", 0.15), ("parallel", 0.05)])
+@pytest.mark.parametrize(("order", "lasts_s"), [("sequential", 0.45), ("parallel", 0.15)])
 def test_a_target_of_many_at_once_takes_the_sum_or_the_slowest(most, order, lasts_s) -> None:
     from harness.measure.clock import RealClock
 
-    session, kind = Timers(0.05, most), chained(3, order)
+    session, kind = Timers(0.15, most), chained(3, order)
     driver = driver_of(session, kind, clock=RealClock())
     for samples in (
         driver.closed_loop(2, StopRule(0.5, 3.0, 12)),
@@ -216,8 +235,8 @@ def test_a_target_of_many_at_once_takes_the_sum_or_the_slowest(most, order, last
         window = window_of(samples, kind)
         assert window.tasks.failed == 0
         assert window.tasks.count >= 4
-        assert np.median(window.task_latency_s) == pytest.approx(lasts_s, abs=0.03)
-        assert window.task_latency_s.min() >= lasts_s - 0.001
+        assert lasts_s - 0.001 <= window.task_latency_s.min()
+        assert np.median(window.task_latency_s) < 2 * lasts_s
 
 
 def conversations(**turns):

@@ -40,6 +40,7 @@ def verdict_of(
     least_s=0.0,
     slo=SLO,
     errors=(),
+    **options,
 ):
     point = summarise(
         window,
@@ -51,7 +52,16 @@ def verdict_of(
         requested_rate=None if load is None else 10.0,
     )
     return judge(
-        [window], [point], slo, 0, disturbed, complaints, simulated, least_s, errors=[errors]
+        [window],
+        [point],
+        slo,
+        0,
+        disturbed,
+        complaints,
+        simulated,
+        least_s,
+        errors=[errors],
+        **options,
     )
 
 
@@ -107,6 +117,15 @@ def test_too_few() -> None:
 @pytest.mark.parametrize(("tokens", "state"), [(32, "valid"), (30, "valid"), (20, "invalid")])
 def test_answers_cut_short_are_no_answers(tokens: int, state: str) -> None:
     verdict = verdict_of(window_of(STEADY, tokens=tokens, asked=[32]))
+    assert verdict.state == state
+    assert codes(verdict) == (set() if state == "valid" else {"output-length"})
+
+
+@pytest.mark.parametrize(("tokens", "state"), [(0, "valid"), (4, "noisy"), (10, "valid")])
+def test_answers_whose_tokens_no_server_counted_are_not_told_as_short(tokens, state) -> None:
+    """As of a transcription that is only text: how long it is, nobody knows."""
+    window = window_of(STEADY, tokens=tokens, asked=[10])
+    verdict = verdict_of(window, free_length=True)
     assert verdict.state == state
     assert codes(verdict) == (set() if state == "valid" else {"output-length"})
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from harness.measure.workers import work_at_once
+from harness.measure.workers import Shared, work_at_once
 
 
 def test_all_workers_are_at_work_at_once():
@@ -30,3 +30,13 @@ def test_what_one_worker_raises_is_raised_when_all_have_ended():
     with pytest.raises(KeyError, match="1"):
         work_at_once(work, 3)
     assert sorted(ended) == [0, 2]
+
+
+def test_each_item_of_a_shared_series_goes_to_one_worker():
+    series, taken = Shared(iter(range(2_000))), []
+
+    def work():
+        taken.extend(series)
+
+    work_at_once(work, 8)
+    assert sorted(taken) == list(range(2_000))

@@ -57,7 +57,14 @@ def test_the_record_passes_the_gate_in_full(records):
     assert record.session["client"]["reuse_share"] > 0.9
 
 
-def test_the_comparison_says_what_the_server_costs(measured):
+BUSY = {"foreign-load", "pressure", "steal", "thread-wait"}
+
+
+def test_the_comparison_says_what_the_server_costs(measured, records):
+    invalid = [records[name].verdict for name in ("in-process", "served")]
+    codes = {r.code for v in invalid if v.state == "invalid" for r in v.reasons}
+    if codes & BUSY:
+        pytest.skip(f"this machine is too busy to measure: {', '.join(sorted(codes))}")
     metric = "throughput_requests_per_s"
     found = measured.json("compare", "in-process", "served", "--metric", metric, status=(0, 1))
     (cell,) = found["cells"]

@@ -14,6 +14,7 @@ from harness.adapters.base import Query, Request
 from harness.adapters.http.client import Reply
 from harness.adapters.http.codec import Codec
 from harness.adapters.http.errors import AnswerError, HttpError
+from harness.adapters.http.grpc_client import STREAMS
 from harness.adapters.http.loop import LoopLag
 from harness.adapters.http.message import Body, compose
 from harness.adapters.http.processes import ClientProcesses
@@ -177,6 +178,12 @@ class HttpSession:
             cores=several.cores() if several else (),
             crashed=several.crashed if several else 0,
         )
+
+    @property
+    def most_sent(self) -> int:
+        """How many requests the client sends at once; others wait in it for a connection."""
+        streams = STREAMS if self._server.protocol == "oip-grpc" else 1
+        return self._server.connections * streams
 
     @property
     def may_grow(self) -> bool:
