@@ -42,6 +42,8 @@ METHODS = {
 }
 ERRORS_ONLY = 3
 """Log severity: warnings are about files that the runtime itself optimised."""
+STOP_SPINNING = ("session.force_spinning_stop", "1")
+"""Threads of a session that has nothing to do keep cores busy for a while unless they are told."""
 
 
 class OnnxRuntimeAdapter(LocalRuntime):
@@ -97,6 +99,7 @@ class OnnxRuntimeAdapter(LocalRuntime):
             heads = architecture.kv_heads, architecture.hidden // architecture.heads
             engine = _Engine(sessions["model"], None, heads, provider.memory)
         else:
+            description["encoder_threads"] = "stop spinning when a run ends"
             heads = architecture.heads, architecture.hidden // architecture.heads
             engine = _Engine(sessions["decoder"], sessions["encoder"], heads, provider.memory)
         call = {"call": "InferenceSession.run_with_iobinding; the cache stays in OrtValues"}
@@ -202,6 +205,9 @@ def _load(path: Path, provider: Provider, options: Options) -> onnxruntime.Infer
     settings.intra_op_num_threads = options.threads
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = ERRORS_ONLY
+    if path.stem == "encoder":
+        # The decoder's threads follow at once, on the same cores.
+        settings.add_session_config_entry(*STOP_SPINNING)
     # Older versions do not know this entry, and ignore it.
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:

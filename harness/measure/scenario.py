@@ -24,7 +24,8 @@ from harness.measure.overload import overload, served_rate
 from harness.measure.patience import DRAIN_S, longest_wait_s
 from harness.measure.profile import PROFILES
 from harness.measure.prompt_cache import with_cached_prompts
-from harness.measure.samples import OK, Samples
+from harness.measure.samples import Samples
+from harness.measure.saturation import back_to_back
 from harness.measure.search import SHRINK, CapacitySearch
 from harness.measure.stages import Drive, Precision, run_stages, values_of
 from harness.measure.summary import Window, summarise, warm_up_end_ns
@@ -38,8 +39,6 @@ from harness.traffic import Spikes
 
 MLPERF_OFFLINE = 24_576
 """The least number of samples of MLPerf's offline scenario."""
-MOST_FLYING = 256
-"""Queries in flight, in looking for the most that a session without a limit serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,9 @@ class ScenarioRunner:
         """Yield the points in the order of measuring: the declared loads, or those of a search."""
         profile = self._profile
         driver = self.driver(self._inputs)
-        rate, self._most = self._back_to_back()
+        waits_s = longest_wait_s(self._job.workload, self._job.target)
+        own = Driver(self._session, self._inputs, self._clock, self._job.cell.seed, drain_s=waits_s)
+        rate, self._most = back_to_back(self._session, own, profile, self._client.most_sent)
         self._client.saturated = self._most is not None
         self._note(f"back to back: {units.rate(rate, 'requests/s')}")
         stop = StopRule(profile.least_s, profile.server_most_s, self._wanted())
@@ -405,44 +406,10 @@ class ScenarioRunner:
             for limit in self._job.workload.slo
         )
 
-    def _back_to_back(self) -> tuple[float, float | None]:
-        """Return the requests per second that the session serves when never idle, and the most.
-
-        One request a query, and one query in flight; where the session takes several at once, as
-        many as still raise the rate: 4 times as many while it grows by more than a quarter. The
-        most is what batches give as well, where it takes them; None where the rate still grows.
-        """
-        profile, limit = self._profile, self._session.max_concurrency
-        drain_s = longest_wait_s(self._job.workload, self._job.target)
-        driver = Driver(
-            self._session, self._inputs, self._clock, self._job.cell.seed, drain_s=drain_s
-        )
-        rule = StopRule(profile.least_s / 2, profile.most_s, 8)
-        best = _rate(driver.closed(rule))
-        flying, grown = 1, True
-        most_flying = limit or min(MOST_FLYING, self._client.most_sent or MOST_FLYING)
-        while grown and flying < most_flying:
-            flying = min(4 * flying, most_flying)
-            found = _rate(driver.closed_loop(flying, replace(rule, count=2 * flying)))
-            grown = found > 1.25 * best
-            best = max(best, found)
-        if limit is None and (grown or self._session.max_batch > 1):
-            return best, None
-        if self._session.max_batch == 1:
-            return best, best
-        return best, max(best, _rate(driver.offline(rule)))
-
 
 def _queries(samples: Samples, audio_s: Sequence[float], size: int) -> Window:
     """Return the window of `samples` by queries of `size` requests."""
     return Window(samples.by_query(size), audio_s, over_ns=samples.over_ns)
-
-
-def _rate(samples: Samples) -> float:
-    """Return the answers per second: of one at least, so that there is something to offer."""
-    columns = samples.columns()
-    answered = int((columns["status"] == OK).sum())
-    return float(max(1, answered) / (columns["ended_ns"].max() / 1e9))
 
 
 def _spikes(scenario: Burst) -> Spikes | None:

@@ -86,3 +86,14 @@ def test_int8_fraud_scores_move_but_little(fraud_model):
     scores = [output.score for output in ask(session, *(RowRequest(row) for row in features))]
     assert 1e-6 < np.abs(scores - truth).max() < 0.1
     session.close()
+
+
+def test_the_encoder_s_threads_leave_the_cores_to_the_decoder(whisper_model):
+    session = open_session(OnnxRuntimeAdapter, whisper_model)
+    encoder, decoder = session._engine._encoder, session._engine._decoder
+    key = "session.force_spinning_stop"
+    assert encoder.get_session_options().get_session_config_entry(key) == "1"
+    with pytest.raises(RuntimeError, match="does not have configuration"):
+        decoder.get_session_options().get_session_config_entry(key)
+    assert session.describe()["encoder_threads"] == "stop spinning when a run ends"
+    session.close()
