@@ -18,7 +18,7 @@ demo: $(VENV)/.installed  ## three workloads on every local target, a decision, 
 	$(BIN)/harness report demo
 
 test: $(VENV)/.installed  ## all tests, two files at a time: most wait for cells to end
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed  ## style, types, layers
 	$(BIN)/ruff format --check .
