@@ -34,8 +34,8 @@ from harness.adapters.base import (
     SpeechRequest,
     TextRequest,
 )
-from harness.adapters.options import check_names
-from harness.errors import OptionError, UnsupportedError
+from harness.adapters.options import check_each
+from harness.errors import UnsupportedError
 from harness.models.model import Model
 from harness.schema.target import Scalar, Target
 
@@ -110,11 +110,7 @@ class FakeAdapter:
 
     def check_options(self, target: Target) -> None:
         """Raise OptionError for an option that does not exist or has a wrong value."""
-        check_names(target, DEFAULTS)
-        for name, value in target.runtime.options.items():
-            wanted = _wanted(name, value)
-            if wanted:
-                raise OptionError(f"option {name!r} must be {wanted}, not {value!r}", name)
+        check_each(target, DEFAULTS, _wanted)
 
 
 class FakeSession:
@@ -256,7 +252,8 @@ def _wanted(name: str, value: Scalar) -> str | None:
         return None if isinstance(value, bool) else "true or false"
     least = 1 if name == "max_batch" else 0
     whole = isinstance(default, int)
-    if isinstance(value, bool | str) or (whole and value != int(value)) or value < least:
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or value < least:
         return f"{'a whole number' if whole else 'a number'} of at least {least}"
     return None
 

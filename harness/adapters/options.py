@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from harness.errors import OptionError
 from harness.hardware import cpu_folder, detect, read
-from harness.schema.target import Target
+from harness.schema.target import Scalar, Target
 
 ROWS_MAX = 1024
 """Rows in one query, unless the target's option `max_batch` says otherwise."""
@@ -61,17 +61,19 @@ def check_options(target: Target, *further: str) -> None:
     `further` are those that the adapter takes beside `SHARED`. Which CPUs this machine has does not
     matter here.
     """
-    known = (*SHARED, *further)
-    check_names(target, known)
+    check_each(target, (*SHARED, *further), _wrong)
+
+
+def check_each(
+    target: Target,
+    known: Collection[str],
+    wrong: Callable[[str, Scalar], str | None] = lambda name, value: None,
+) -> None:
+    """Raise OptionError for the first option of `target` that is not `known`, or is wrong.
+
+    `wrong` returns what an option must be, where its value is something else.
+    """
     for name, value in target.runtime.options.items():
-        wanted = _wrong(name, value)
-        if wanted:
-            raise OptionError(f"option {name!r} must be {wanted}, not {value!r}", name)
-
-
-def check_names(target: Target, known: Collection[str]) -> None:
-    """Raise OptionError for an option of `target` that is not `known`."""
-    for name in target.runtime.options:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             has = f"it has {', '.join(sorted(known))}" if known else "it has none"
@@ -80,6 +82,9 @@ def check_names(target: Target, known: Collection[str]) -> None:
                 name,
                 hint=f"did you mean {close[0]!r}?" if close else None,
             )
+        wanted = wrong(name, value)
+        if wanted:
+            raise OptionError(f"option {name!r} must be {wanted}, not {value!r}", name)
 
 
 def read_options(target: Target, *further: str) -> Options:
@@ -94,7 +99,7 @@ def read_options(target: Target, *further: str) -> Options:
     threads = int(given.get("threads") or min(default_threads(), len(cpus or range(2**16))))
     if cpus is not None and threads > len(cpus):
         raise OptionError(
-            f"target {target.name}: {threads} threads on the CPUs {_listed(cpus)} would take turns",
+            f"{threads} threads on the CPUs {_listed(cpus)} would take turns",
             "threads",
             hint=f"ask for at most {len(cpus)} threads, or for more CPUs",
         )

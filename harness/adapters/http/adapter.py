@@ -41,7 +41,7 @@ from harness.adapters.http.secrets import Secret, find_key
 from harness.adapters.http.served_model import ListedModel, ServedModel
 from harness.adapters.http.session import HttpSession
 from harness.adapters.http.transcription import TranscriptionCodec
-from harness.adapters.options import check_names
+from harness.adapters.options import check_each
 from harness.errors import AdapterError, PrerequisiteError, UnsupportedError
 from harness.schema.server import Protocol, ServerAddress
 
@@ -72,7 +72,7 @@ class HttpAdapter:
 
     def check_options(self, target: Target) -> None:
         """Raise OptionError for any option: a server's settings stand under 'server'."""
-        check_names(target, ())
+        check_each(target, ())
 
     def open(self, target: Target, model: Model) -> Session:
         """Connect and ask the server whether it is ready and has the model.
