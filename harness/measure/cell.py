@@ -37,7 +37,7 @@ from harness.measure.gpu import GpuWatch
 from harness.measure.headline import find_headline
 from harness.measure.idle import IDLE_S, idle_level, idle_limit_s
 from harness.measure.job import Job, Reporter, Result, tells_of_lost_memory
-from harness.measure.patience import DRAIN_S, longest_wait_s
+from harness.measure.patience import DRAIN_S
 from harness.measure.profile import PROFILES, Profile
 from harness.measure.query import TimedQuery
 from harness.measure.roofline import assess, cpu_threads, measurement
@@ -195,7 +195,7 @@ def _warm_up(
     job: Job, session: Session, inputs: Sequence[Request], clock: Clock, phases: Phases
 ) -> None:
     profile = PROFILES[job.cell.profile]
-    drain_s = longest_wait_s(job.workload, job.target)
+    drain_s = job.longest_wait_s
     with phases.phase("warm-up", profile.warmup_limit_s + drain_s - DRAIN_S):
         rule = StopRule(profile.warmup_s, profile.warmup_limit_s / 2, profile.warmup_queries)
         Driver(session, inputs, clock, job.cell.seed, drain_s=drain_s).closed(rule)

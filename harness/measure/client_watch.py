@@ -118,8 +118,8 @@ class ClientWatch:
         if wait_s <= limit_s:
             return ()
         text = (
-            f"requests waited up to {wait_s * 1e3:.2f} ms for one of the client's connections, "
-            f"which carry {self.most_sent} at once (raise 'server.connections', or set "
-            "'server.concurrency' if the server is to have no more)"
+            f"1 % of the requests waited {wait_s * 1e3:.2f} ms or more for one of the client's "
+            f"connections, which carry {self.most_sent} at once (raise 'server.connections', or "
+            "set 'server.concurrency' if the server is to have no more)"
         )
         return (ClientLimit(text=text, value=wait_s, limit=limit_s),)

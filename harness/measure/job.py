@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness.measure.patience import longest_wait_s
 from harness.schema.base import Spec
 from harness.schema.record import (
     Cell,
@@ -56,6 +57,11 @@ class Job(Spec):
     folder: Path
     memory_bytes: int | None = None
     limit_s: float | None = None
+
+    @property
+    def longest_wait_s(self) -> float:
+        """After how long without an answer a query is lost."""
+        return longest_wait_s(self.workload, self.target)
 
 
 class Result(Spec):

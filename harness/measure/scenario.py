@@ -21,7 +21,7 @@ from harness.measure.energy import Energy
 from harness.measure.headline import cell_in_words, find_headline, in_words, kept
 from harness.measure.job import Job
 from harness.measure.overload import overload, served_rate
-from harness.measure.patience import DRAIN_S, longest_wait_s
+from harness.measure.patience import DRAIN_S
 from harness.measure.profile import PROFILES
 from harness.measure.prompt_cache import with_cached_prompts
 from harness.measure.samples import Samples
@@ -83,7 +83,7 @@ class ScenarioRunner:
     def limit_s(self) -> float:
         """How long the measurement may take before the cell counts as hung."""
         points = self._profile.points(self._scenario)
-        longer_s = longest_wait_s(self._job.workload, self._job.target) - DRAIN_S
+        longer_s = self._job.longest_wait_s - DRAIN_S
         return self._profile.measure_limit_s(points) + (points + 1) * longer_s
 
     def driver(self, inputs: Sequence[Request]) -> Driver:
@@ -95,7 +95,7 @@ class ScenarioRunner:
             self._job.cell.seed,
             max_delay_s=self._job.target.runtime.max_delay_s,
             deadline_s=self._job.workload.deadline_s,
-            drain_s=longest_wait_s(self._job.workload, self._job.target),
+            drain_s=self._job.longest_wait_s,
         )
 
     def run(self) -> list[Measured]:
@@ -190,8 +190,14 @@ class ScenarioRunner:
         """Yield the points in the order of measuring: the declared loads, or those of a search."""
         profile = self._profile
         driver = self.driver(self._inputs)
-        waits_s = longest_wait_s(self._job.workload, self._job.target)
-        own = Driver(self._session, self._inputs, self._clock, self._job.cell.seed, drain_s=waits_s)
+        # Nothing is held back here to fill a batch, and nothing is too late.
+        own = Driver(
+            self._session,
+            self._inputs,
+            self._clock,
+            self._job.cell.seed,
+            drain_s=self._job.longest_wait_s,
+        )
         rate, self._most = back_to_back(self._session, own, profile, self._client.most_sent)
         self._client.saturated = self._most is not None
         self._note(f"back to back: {units.rate(rate, 'requests/s')}")

@@ -14,7 +14,7 @@ from harness.measure.chains import Chained, Chains
 from harness.measure.clock import Clock
 from harness.measure.drive import LEAD_NS, MOST_SAMPLES, StopRule, check_batch, tokens_in
 from harness.measure.job import Job
-from harness.measure.patience import Patience, longest_wait_s
+from harness.measure.patience import Patience
 from harness.measure.samples import Samples
 from harness.measure.tasks import NEVER_NS, TaskLoop
 from harness.traffic import poisson_arrivals
@@ -35,7 +35,7 @@ def task_driver(
         job.cell.seed,
         max_delay_s=job.target.runtime.max_delay_s,
         deadline_s=job.workload.deadline_s,
-        drain_s=longest_wait_s(job.workload, job.target),
+        drain_s=job.longest_wait_s,
     )
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -18,8 +18,10 @@ from harness.measure import rehearse
 from harness.measure.client_watch import ClientWatch
 from harness.measure.clock import RealClock
 from harness.measure.drive import Driver, StopRule
+from harness.measure.samples import Samples
 from harness.measure.scenario import find_headline
 from harness.measure.summary import Window, summarise
+from harness.schema.record import Point
 from harness.schema.workload import SloLimit
 from tests.adapters.http.served import make_served
 from tests.measure import virtual
@@ -61,6 +63,17 @@ class ServedSession(virtual.KnownSession):
         self.rehearsals += 1
         raise MeasurementError("there is no server here")
         yield
+
+
+def summed(samples: Samples, slo: Sequence[SloLimit]) -> Point:
+    """Return the point of a closed loop of text."""
+    return summarise(
+        Window(samples, [0.0]),
+        task="text_generation",
+        scenario="closed_loop",
+        slo=slo,
+        energy=(),
+    )
 
 
 def searched(monkeypatch: pytest.MonkeyPatch, most_per_s: float):
@@ -142,14 +155,7 @@ def test_a_client_that_cannot_read_as_fast_as_the_server_answers_is_the_limit(
             watch.begin()
             stop = StopRule(0.5, 5.0, 2 * users)
             samples = Driver(session, [request], RealClock(), 1).closed_loop(users, stop)
-            point = summarise(
-                Window(samples, [0.0]),
-                task="text_generation",
-                scenario="closed_loop",
-                slo=SLO,
-                energy=(),
-            )
-            point = watch.end(samples, point)
+            point = watch.end(samples, summed(samples, SLO))
             (point,) = watch.calibrate([(samples, point)])
     assert point.client_bound
     assert point.trust is not None
@@ -186,14 +192,7 @@ def test_requests_that_wait_for_a_connection_are_not_the_servers_to_answer_for(
             watch.begin()
             driver = Driver(session, [request], RealClock(), 1)
             samples = driver.closed_loop(8, StopRule(0.5, 5.0, 40))
-            point = summarise(
-                Window(samples, [0.0]),
-                task="text_generation",
-                scenario="closed_loop",
-                slo=slo,
-                energy=(),
-            )
-            point = watch.end(samples, point)
+            point = watch.end(samples, summed(samples, slo))
     assert point.trust is not None
     found = [sign for sign in point.trust.client_bound if "'server.connections'" in sign.text]
     assert len(found) == told

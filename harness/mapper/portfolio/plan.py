@@ -86,9 +86,10 @@ def _planned(
         for name in dict.fromkeys(o.target for o in used)
         if (missing := unknown_lines(*(o for o in used if o.target == name)))
     ]
+    without = unknown_lines(*used)
     return PortfolioPlan(
         state="optimal" if answer.optimal else "feasible",
-        reason=_reason(problem, fleet, answer, usd, unknown_lines(*used)),
+        reason=_reason(problem, fleet, answer, usd, without),
         usd_per_year=usd,
         units_usd_per_year=units_usd,
         use_usd_per_year=usd - units_usd - integration - problem.fixed_usd,
@@ -110,7 +111,7 @@ def _planned(
         saving_usd_per_year=own - usd,
         left_out=market.left_out,
         warnings=(*market.warnings, *open_costs, *_stopped(answer)),
-        without=unknown_lines(*used),
+        without=without,
     )
 
 
